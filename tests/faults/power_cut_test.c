@@ -1,0 +1,135 @@
+/*
+ * The power goes: an ext4 filesystem on a loop device is shut down as it stands, without its log, while threads write
+ * and wait, and mounted again. All that was reported durable before the moment is there; what is reported while it
+ * happens proves nothing. What else is there is a prefix of what was accepted.
+ *
+ * Usage: faults_power_cut uring|pwrite [rounds [seed]]
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "faults.h"
+#include "workload.h"
+
+#define ROUNDS 20
+#define LONG_ROUNDS 300
+#define LONGEST_LIFE_US 40000
+#define DISK_BYTES (INT64_C(192) << 20)
+
+/* linux/ext4.h is not among the kernel's public headers. */
+#define EXT4_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
+#define EXT4_GOING_FLAGS_NOLOGFLUSH 2u
+
+typedef struct promises {
+  atomic_llong durable;
+} promises;
+
+static void hear(void *arg, int level, int64_t position) {
+  promises *heard = arg;
+  if (level != BW_DURABLE) return;
+  long long before = atomic_load(&heard->durable);
+  while (before < position && !atomic_compare_exchange_weak(&heard->durable, &before, position)) {
+  }
+}
+
+static void wait_us(int64_t us) {
+  const struct timespec pause = {us / 1000000, us % 1000000 * 1000};
+  nanosleep(&pause, NULL);
+}
+
+/* From the ioctl on, calls may fail, with EIO alone. Returns what had been promised before it. */
+static int64_t cut(workload *load, promises *heard, int64_t life_us) {
+  const int disk = open("disk", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  EXPECT(disk >= 0);
+  wait_us(life_us);
+  EXPECT(!atomic_load(&load->stop)); /* a failure before */
+  const uint32_t flags = EXT4_GOING_FLAGS_NOLOGFLUSH;
+  const int64_t promised = atomic_load(&heard->durable);
+  EXPECT(ioctl(disk, EXT4_IOC_SHUTDOWN, &flags) == 0);
+  atomic_store(&load->stop, true);
+  close(disk);
+  return promised;
+}
+
+static bool check(const workload_plan *plan, int64_t promised, int64_t *size) {
+  const int fd = open("disk/cut", O_RDONLY | O_CLOEXEC);
+  *size = 0;
+  if (fd < 0) {
+    if (promised > 0 || plan->base > 0) fprintf(stderr, "the file is gone\n");
+    return promised == 0 && plan->base == 0;
+  }
+  workload_reader reader;
+  workload_reader_init(&reader, plan);
+  const bool right = workload_read(&reader, fd);
+  *size = reader.at;
+  if (right && reader.at < promised)
+    fprintf(stderr, "%lld bytes were durable, and the file has %lld\n", (long long)promised, (long long)reader.at);
+  const bool enough = reader.at >= promised;
+  close(fd);
+  workload_reader_destroy(&reader);
+  return right && enough;
+}
+
+static int64_t all_promised, all_found;
+
+static bool play(const workload_plan *plan, const char *loop, uint64_t *random) {
+  static workload load;
+  promises heard;
+  atomic_init(&heard.durable, 0);
+  EXPECT(faults_mount(loop, "disk", "ext4", NULL) == 0);
+  workload_prepare(plan, "disk/cut", true);
+  bw_t *bw;
+  EXPECT(workload_open(plan, "disk/cut", &bw) == 0);
+  load.told = hear;
+  load.arg = &heard;
+  workload_start(&load, plan, bw);
+  const int64_t promised = cut(&load, &heard, (int64_t)(test_random(random) % LONGEST_LIFE_US));
+  workload_join(&load);
+  const int failure = atomic_load(&load.failure);
+  const int code = bw_close(bw);
+  bw_free(bw);
+  faults_unmount("disk");
+  EXPECT(faults_mount(loop, "disk", "ext4", NULL) == 0); /* the journal is played */
+  int64_t size;
+  bool right = check(plan, promised, &size);
+  if ((failure != 0 && failure != -EIO) || (code != 0 && code != -EIO)) {
+    fprintf(stderr, "a call gave %s, bw_close %s\n", bw_err_name(failure), bw_err_name(code));
+    right = false;
+  }
+  unlink("disk/cut");
+  faults_unmount("disk"); /* and that is durable */
+  all_promised += promised;
+  all_found += size;
+  return right;
+}
+
+int main(int argc, char **argv) {
+  const uint32_t engine = faults_engine(argc > 1 ? argv[1] : "");
+  const unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : faults_is_long() ? LONG_ROUNDS : ROUNDS;
+  const uint64_t first = argc > 3 ? strtoull(argv[3], NULL, 0) : (uint64_t)time(NULL) * 1000;
+  faults_private_place("size=400m");
+  faults_make_ext4("image", DISK_BYTES, NULL);
+  char device[32];
+  const int loop = faults_loop("image", device);
+  unsigned wrong = 0;
+  for (unsigned i = 0; i < rounds; ++i) {
+    const workload_plan plan = workload_plan_make(engine, first + i);
+    uint64_t random = ~plan.seed;
+    if (play(&plan, device, &random)) continue;
+    workload_plan_print(&plan);
+    ++wrong;
+  }
+  close(loop);
+  printf(
+      "%u rounds, %u wrong; %lld bytes were promised, %lld are there; the "
+      "first seed was %llu\n",
+      rounds, wrong, (long long)all_promised, (long long)all_found, (unsigned long long)first);
+  return wrong ? 1 : 0;
+}

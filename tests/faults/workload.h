@@ -1,0 +1,81 @@
+/*
+ * Threads that write records in every way, and flush, sync, wait and are told in between; and a checker that knows
+ * their records again in a file that may end anywhere.
+ *
+ * A plan follows from its seed, so a failure can be played again.
+ */
+#ifndef BW_TESTS_WORKLOAD_H
+#define BW_TESTS_WORKLOAD_H
+
+#include <bw/bw.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../support/records.h"
+#include "../support/threads.h"
+
+#define WORKLOAD_THREADS 8
+
+typedef struct workload_plan {
+  uint64_t seed;
+  uint32_t engine, flags; /* BW_CALLER_DRIVEN: the threads' waits drive */
+  int oflags;             /* O_APPEND or 0 */
+  unsigned threads;
+  uint64_t capacity, preallocate, linger_us;
+  uint32_t buffers;
+  unsigned calm; /* records between two waits of a thread, on average */
+  int64_t base;  /* bytes that the file has before */
+  test_records records;
+} workload_plan;
+
+/* A plan for this engine; what it leaves to chance follows from the seed. */
+workload_plan workload_plan_make(uint32_t engine, uint64_t seed);
+void workload_plan_print(const workload_plan *plan);
+/* Opens the writer at the end of a file that has the stream's first `base` bytes (faults_stream), or of none. A code.
+ */
+int workload_open(const workload_plan *plan, const char *path, bw_t **out);
+/* The same at the start of a file, be there one or not. */
+int workload_open_anyhow(const workload_plan *plan, const char *path, bw_t **out);
+/* Makes that file; for base 0 there is none. `durable`: it survives a power cut. */
+void workload_prepare(const workload_plan *plan, const char *path, bool durable);
+
+typedef struct workload {
+  const workload_plan *plan;
+  bw_t *bw;
+  /* Called from any of the threads and callbacks once everything below `position` was said to be at `level`. */
+  void (*told)(void *arg, int level, int64_t position);
+  void *arg;
+  atomic_bool stop;
+  atomic_int failure; /* the first code that a call gave */
+  test_thread threads[WORKLOAD_THREADS];
+  struct workload_member {
+    struct workload *load;
+    unsigned thread;
+  } members[WORKLOAD_THREADS];
+} workload;
+
+/* Starts the threads. They end with all records written, when told to stop, or at the first failure. */
+void workload_start(workload *load, const workload_plan *plan, bw_t *bw);
+/* Joins them. */
+void workload_join(workload *load);
+
+/* Reads a file from its start as it grows. */
+typedef struct workload_reader {
+  const workload_plan *plan;
+  int64_t at; /* all below is right */
+  unsigned next[WORKLOAD_THREADS];
+  char *record; /* the one that it is in */
+  size_t length, matched;
+} workload_reader;
+
+void workload_reader_init(workload_reader *reader, const workload_plan *plan);
+void workload_reader_destroy(workload_reader *reader);
+/* Goes on up to the file's present size: nothing but what was there before, then records, each whole but the last and
+ * each thread's in order. Says what is wrong. */
+bool workload_read(workload_reader *reader, int fd);
+/* The same up to `end`; what comes after it is not looked at. */
+bool workload_read_until(workload_reader *reader, int fd, int64_t end);
+
+#endif
