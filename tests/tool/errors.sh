@@ -1,0 +1,37 @@
+#!/bin/sh
+# What fails is said in one line, and the exit status is 1.
+. "$(dirname "$0")/common.sh"
+
+seq 1 100000 >in
+expect 1 "$bw" . <in
+expect_message '^bw: \.: Is a directory$'
+expect 1 "$bw" nowhere/out <in
+expect_message '^bw: nowhere/out: No such file or directory$'
+expect 1 "$bw" -q out <.
+expect_message '^bw: standard input: Is a directory$'
+expect 1 "$bw" in <in
+expect_message 'the same file'
+expect 1 "$bw" -a in <in
+expect_message 'the same file'
+seq 1 100000 | cmp - in
+expect 1 "$bw" /dev/full <in
+expect_message "No space left on device: 0 bytes were written, $(stat -c %s in) were lost$"
+
+# A reader that goes away: no SIGPIPE, but a message.
+mkfifo fifo
+head -c 1 <fifo >/dev/null &
+status=0
+"$bw" - <in >fifo 2>err || status=$?
+wait $!
+[ "$status" -eq 1 ] || fail "status $status: $(cat err)"
+expect_message '^bw: standard output: Broken pipe: '
+
+# Standard descriptors that are closed: no message and no input of ours ends up in OUT.
+expect 1 "$bw" -q out <&-
+expect_message '^bw: standard input: Bad file descriptor$'
+expect 1 "$bw" - >&- <in
+expect_message '^bw: standard output: Bad file descriptor: '
+status=0
+"$bw" out <in 2>&- || status=$?
+[ "$status" -eq 0 ] || fail "status $status without standard error"
+cmp in out
