@@ -1,0 +1,3 @@
+module bwbench/peer
+
+go 1.19
