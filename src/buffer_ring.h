@@ -7,10 +7,10 @@
 // When no reservation may succeed (no buffer is free, an error is held, the stream is closed) the pen holder
 // publishes the gate instead: an open buffer without room. The next writer crosses it, gets the pen and decides.
 //
-// Head-room (files): a block begins at a multiple of it in the stream, so that memory and file offset are aligned alike,
-// as O_DIRECT wants it. A round that begins inside such a unit leaves room for the bytes before it; one that begins with
-// a unit starts behind an unused one. So any `capacity - head_room` bytes fit an empty buffer, and a full one ends with a
-// unit.
+// Head-room (files): a block begins at a multiple of it in the stream, so that memory and file offset are aligned
+// alike, as O_DIRECT wants it. A round that begins inside such a unit leaves room for the bytes before it; one that
+// begins with a unit starts behind an unused one. So any `capacity - head_room` bytes fit an empty buffer, and a full
+// one ends with a unit.
 //
 // Buffers are numbered 0, 1, 2, ... as they are sealed; number s lives in block s % count. So
 //   retired <= in flight < sealed,  sealed - retired <= count,  the current buffer is number `sealed`.

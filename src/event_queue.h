@@ -1,7 +1,7 @@
 // EventQueue: events that happened while the pen or the sink was held, until somebody may tell them.
 //
-// Fixed in size: "written" goes on from one that is still to be told, of "durable" only the last counts, and if that does
-// not help (a callback that does not return while others work) the oldest "written" is forgotten.
+// Fixed in size: "written" goes on from one that is still to be told, of "durable" only the last counts, and if that
+// does not help (a callback that does not return while others work) the oldest "written" is forgotten.
 //
 // Thread safety: every function from any thread.
 #pragma once

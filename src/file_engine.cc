@@ -181,7 +181,8 @@ void FileEngine::give_back() noexcept {
   if (fd >= 0 && handles_.size() == size_ && ftruncate(fd, size_) == 0) allocated_ = size_;
 }
 
-// Space for what is to come after [start, end), so that the filesystem need not look for it at each write. The size stays.
+// Space for what is to come after [start, end), so that the filesystem need not look for it at each write. The size
+// stays.
 void FileEngine::preallocate(std::int64_t start, std::int64_t end) noexcept {
   if (step_ == 0 || end <= allocated_) return;
   const auto grown = static_cast<std::uint64_t>(end - std::min(start, grown_from_));

@@ -1,10 +1,10 @@
 // FileEngine: a regular file as the target of sealed blocks.
 //
 // A block lies in memory as in the file: data[0] belongs at a multiple of 4096. What is written of it goes in pieces,
-// one at a time for each block: whole units of 4096 bytes by O_DIRECT, parts of a unit through the page cache, unpadded,
-// so that the file never holds a byte that was not accepted. A unit that was begun through the page cache is also
-// finished there: were it written again by O_DIRECT, a reader could find the new size and the old page, which has zeros
-// behind the old end.
+// one at a time for each block: whole units of 4096 bytes by O_DIRECT, parts of a unit through the page cache,
+// unpadded, so that the file never holds a byte that was not accepted. A unit that was begun through the page cache is
+// also finished there: were it written again by O_DIRECT, a reader could find the new size and the old page, which has
+// zeros behind the old end.
 //
 // Never a hole: a write that lengthens the file is started only for the oldest block, when all below has ended. Inside
 // the present size many blocks are under way at once. Two writes of one unit never are: a block that does not begin

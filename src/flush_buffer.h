@@ -1,8 +1,8 @@
 // FlushBuffer: one aligned block that many writers fill and one flusher empties.
 //
-// Thread safety: reserve(), word() and position() from any thread; copies end in CopySlots; open(), seal(),
-// set_position(), count_taken() and count_own() by the pen holder; begin_flight(), end_flight() by whoever owns the sink;
-// all_committed() from any thread.
+// Thread safety: reserve(), word(), position() and all_committed() from any thread; copies end in CopySlots; open(),
+// seal(), set_position(), count_taken() and count_own() by the pen holder; begin_flight(), end_flight() by whoever owns
+// the sink.
 // Invariants:
 //   (1) Reserved ranges never overlap and never leave the block.
 //   (2) Once closed (crossed, sealed, in flight, free), no reservation succeeds until open().

@@ -273,8 +273,8 @@ class Writer {
     return sink_not_ready_.load(std::memory_order_acquire) &&
            wakes_.load(std::memory_order_acquire) == not_ready_wakes_.load(std::memory_order_relaxed);
   }
-  // Who has the pen and waits for a sink that is not ready must not keep rescue away. To be asked after turns_ was read:
-  // what comes later changes it.
+  // Who has the pen and waits for a sink that is not ready must not keep rescue away. To be asked after turns_ was
+  // read: what comes later changes it.
   bool stands_aside(Op &op) noexcept {
     op.stood_aside = rescuers_.load(std::memory_order_acquire) > 0 && is_stuck();
     return op.stood_aside;

@@ -74,8 +74,8 @@ int Writer::do_reach(Op &op, int level, std::int64_t target) noexcept {
 
 // ---- Driving ----
 
-// Group commit: where many threads wait for syncs again and again, those that the last one served come back in a moment.
-// Waiting for them makes one sync of two.
+// Group commit: where many threads wait for syncs again and again, those that the last one served come back in a
+// moment. Waiting for them makes one sync of two.
 void Writer::gather() noexcept {
   if (wanted_durable_.load(std::memory_order_acquire) <= durable_.load(std::memory_order_acquire)) return;
   const std::uint32_t expected = crowd_.load(std::memory_order_relaxed);

@@ -340,7 +340,8 @@ void Writer::service() noexcept {
     waiter.why = idle;
     const int ready_fd = idle.mask & kForReady ? ready_fd_.load(std::memory_order_relaxed) : -1;
     waits_.add(waiter);
-    if (is_pending(idle) && sleep_until_fired(waiter, deadline, ready_fd)) wakes_.fetch_add(1, std::memory_order_acq_rel);
+    if (is_pending(idle) && sleep_until_fired(waiter, deadline, ready_fd))
+      wakes_.fetch_add(1, std::memory_order_acq_rel);
     waits_.remove(waiter);
   }
 }

@@ -1151,7 +1151,7 @@ typedef struct bw_stats {
   uint64_t errors;             /**< Failures of the sink. */
   uint64_t resumes;            /**< How often a held error was let go of. */
   uint32_t buffers;            /**< How many buffers there are. */
-  uint32_t buffers_in_use;     /**< How many of them hold bytes now. */
+  uint32_t buffers_in_use;     /**< Handed on and not yet taken: how full. */
   uint32_t direct;             /**< Files: 1 if O_DIRECT is in use. */
   uint32_t registered_buffers; /**< Files: 1 if buffers are registered with the kernel. */
   bw_latency_t write_wait;     /**< Time waited for room. */
