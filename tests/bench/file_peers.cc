@@ -17,6 +17,12 @@ constexpr std::uint64_t kBlockBytes = 1 << 20; // of fio and dd, as our buffers 
 
 // ---- fio: what the disk can do -----------------------------------------------------------------
 
+// By default fio reserves the space of a fresh file, and makes it as long as it will be, before its clock starts; then
+// the filesystem takes many writes at once.
+const std::vector<std::string> kDeep = {"--iodepth=8"};
+// Who must never show a hole lengthens the file by one write after the other.
+const std::vector<std::string> kGrowing = {"--iodepth=1", "--create_on_open=1"};
+
 #ifdef BWBENCH_FIO
 struct FioEngine {
   const char *name;
@@ -31,20 +37,19 @@ const FioEngine kFioEngines[] = {
 };
 const FioEngine *fio_engine_used = nullptr; // found out when fio is first asked for
 
-// By default fio reserves the space of a fresh file, and makes it as long as it will be, before its clock starts; so
-// the limit has a little more than anybody could have who may not show a hole.
-std::vector<std::string> fio_command(const FioEngine &engine, const std::string &path, std::uint64_t bytes) {
+std::vector<std::string> fio_command(const FioEngine &engine, const std::vector<std::string> &way,
+                                     const std::string &path, std::uint64_t bytes) {
   std::vector<std::string> command = {BWBENCH_FIO,
                                       "--name=limit",
                                       "--filename=" + path,
                                       "--size=" + std::to_string(bytes),
                                       "--bs=" + std::to_string(kBlockBytes),
                                       "--rw=write",
-                                      "--iodepth=8",
                                       "--direct=1",
                                       "--end_fsync=1",
                                       "--output-format=json"};
   command.insert(command.end(), engine.options.begin(), engine.options.end());
+  command.insert(command.end(), way.begin(), way.end());
   return command;
 }
 
@@ -52,7 +57,8 @@ const FioEngine &fio_engine_for(const Target &target) {
   const Target probe{"", target.path + ".probe"};
   for (const FioEngine &engine : kFioEngines) {
     if (fio_engine_used != nullptr) break;
-    if (run_command(fio_command(engine, probe.path, 8 * kBlockBytes), false).status == 0) fio_engine_used = &engine;
+    const std::vector<std::string> command = fio_command(engine, kDeep, probe.path, 8 * kBlockBytes);
+    if (run_command(command, false).status == 0) fio_engine_used = &engine;
   }
   remove_from_disk(probe);
   require(fio_engine_used != nullptr, "fio cannot write here");
@@ -71,12 +77,12 @@ constexpr const char *kWriteSection = "\"write\" : {";
 
 // Starting takes fio longer than writing some files, so its own figures count: they include the sync at the end, and
 // leave out what the kernel's workers did for it.
-Outcome run_fio(const Setting &setting, const Run &run) {
+Outcome run_fio(const std::vector<std::string> &way, const Setting &setting, const Run &run) {
   Outcome outcome;
   outcome.records = run.records_per_thread * static_cast<unsigned>(setting.threads);
-  const std::string json = run_peer(fio_command(fio_engine_for(*setting.target), setting.target->path,
-                                                outcome.records * setting.record_bytes))
-                               .output;
+  const FioEngine &engine = fio_engine_for(*setting.target);
+  const std::string json =
+      run_peer(fio_command(engine, way, setting.target->path, outcome.records * setting.record_bytes)).output;
   outcome.wall_ns = number_in_json(json, kWriteSection, "\"runtime\"") * 1e6;
   const double percent =
       number_in_json(json, kWriteSection, "\"usr_cpu\"") + number_in_json(json, kWriteSection, "\"sys_cpu\"");
@@ -85,11 +91,11 @@ Outcome run_fio(const Setting &setting, const Run &run) {
   return outcome;
 }
 
-RunFunction fio_run() {
-  return run_fio;
+RunFunction fio_run(const std::vector<std::string> &way) {
+  return [&way](const Setting &setting, const Run &run) { return run_fio(way, setting, run); };
 }
 #else
-RunFunction fio_run() {
+RunFunction fio_run(const std::vector<std::string> &) {
   return {};
 }
 #endif
@@ -154,7 +160,8 @@ std::vector<Subject> file_peers() {
     return Subject{name, Kind::kPeer, true, kFio, kFio, std::move(run)};
   };
   return {
-      {kFio, Kind::kLimit, true, "", "", fio_run()},
+      {kFio, Kind::kLimit, true, "", "", fio_run(kDeep)},
+      {kFioGrowing, Kind::kLimit, true, kFio, kFio, fio_run(kGrowing)},
       peer("dd", run_dd),
       peer("stdio", in_process<DurableStdio>()),
       peer(kRustDurable, rust_run()),

@@ -9,6 +9,7 @@
 namespace bwbench {
 
 inline constexpr const char *kFio = "fio";
+inline constexpr const char *kFioGrowing = "fio-growing"; // fresh files only
 inline constexpr const char *kRustDurable = "rust-bufwriter";
 
 std::vector<Subject> file_peers();

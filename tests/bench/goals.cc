@@ -233,7 +233,7 @@ std::vector<Goal> disk_goals(const Results &results) {
 const char *verdict_text(Verdict verdict) noexcept {
   switch (verdict) {
     case Verdict::kMet: return "met";
-    case Verdict::kShort: return "short";
+    case Verdict::kShort: return "not met";
     case Verdict::kUnknown: break;
   }
   return "not measured";

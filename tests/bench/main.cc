@@ -19,8 +19,8 @@ namespace {
 
 constexpr const char *kUsage =
     "usage: bw_bench [--quick] [--json FILE] [--only REGEX[,REGEX...]] [--markdown] [--dir DIRECTORY]\n"
-    "                [--rounds N] [--run-ms N] [--file-mib N] [--commit-ms N] [--list]\n"
-    "  --quick      fewer sizes, fewer threads, smaller files, shorter runs: under two minutes\n"
+    "                [--rounds N] [--run-ms N] [--file-mib N] [--commit-ms N] [--list] [--help]\n"
+    "  --quick      fewer sizes, fewer threads, smaller files, shorter runs: about three minutes\n"
     "  --json       where the figures go (default bench.json)\n"
     "  --only       only the cases whose name (see --list) has a match, as in --only files,commits; ratios need both\n"
     "               sides\n"
@@ -29,9 +29,10 @@ constexpr const char *kUsage =
     "               want a disk with O_DIRECT\n"
     "  --rounds     how often each case runs\n"
     "  --run-ms     about how long a run is; not those of \"files\" and \"commits\"\n"
-    "  --file-mib   how much a run of \"files\" writes (default 512; quick: 128)\n"
+    "  --file-mib   how much a run of \"files\" writes (default 512; quick: 256)\n"
     "  --commit-ms  how long a run of \"commits\" is (default 400; quick: 200)\n"
-    "  --list       print the names of the cases and end\n";
+    "  --list       print the names of the cases and end\n"
+    "  --help       print this and end\n";
 
 constexpr const char *kMemoryCase = "memory/1t/8192B/bw-unshared";
 
@@ -45,9 +46,9 @@ struct Options {
 
 Options parse(int count, char **words) {
   Options options;
-  const auto usage = [] {
-    std::fputs(kUsage, stderr);
-    std::exit(2);
+  const auto usage = [](std::FILE *stream = stderr, int code = 2) {
+    std::fputs(kUsage, stream);
+    std::exit(code);
   };
   for (int index = 1; index < count; ++index) {
     const std::string word = words[index];
@@ -65,6 +66,7 @@ Options parse(int count, char **words) {
     else if (word == "--run-ms") options.run_ms = std::atof(value());
     else if (word == "--file-mib") options.file_mib = std::atoi(value());
     else if (word == "--commit-ms") options.commit_ms = std::atof(value());
+    else if (word == "--help") usage(stdout, 0);
     else usage();
   }
   return options;
@@ -72,7 +74,7 @@ Options parse(int count, char **words) {
 
 Method method_for(const Options &options) {
   Method method;
-  if (options.quick) method = {5, 12, 64ull << 20, 3, 128ull << 20, 3, 200};
+  if (options.quick) method = {5, 12, 64ull << 20, 3, 256ull << 20, 3, 200};
   if (options.rounds > 0) method.rounds = method.durable_rounds = method.commit_rounds = options.rounds;
   if (options.run_ms > 0) method.run_ms = options.run_ms;
   if (options.file_mib > 0) method.durable_bytes = static_cast<std::uint64_t>(options.file_mib) << 20;
@@ -101,11 +103,9 @@ Cast cast_for(const Disk &disk) {
   cast.files = file_peers();
   cast.commits = commit_peers();
   cast.callbacks = callback_peers();
-#ifdef BWBENCH_HAVE_FILES
   append(cast.files, our_files());
   append(cast.commits, our_commits());
   append(cast.callbacks, our_callbacks());
-#endif
   return cast;
 }
 
@@ -147,7 +147,9 @@ int main_with(const Options &options) {
   for (const Target *target : {&targets.file, &targets.fresh, &targets.overwritten, &targets.log}) {
     remove_from_disk(*target);
   }
-  if (!fio_engine().empty()) header.emplace_back("fio", "depth 8, 1 MiB blocks, O_DIRECT, " + fio_engine());
+  if (!fio_engine().empty()) {
+    header.emplace_back("fio", "depth 8 (growing: 1), 1 MiB blocks, O_DIRECT, " + fio_engine());
+  }
   std::vector<Goal> goals = evaluate_goals(results, memory);
   if (!options.only.empty()) std::erase_if(goals, [](const Goal &goal) { return !goal.measured(); });
   const Report report{header, cast, results, memory, std::move(goals)};

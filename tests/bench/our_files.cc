@@ -17,6 +17,7 @@ namespace {
 struct Mode {
   std::uint32_t flags = 0;
   std::uint32_t engine = BW_ENGINE_AUTO;
+  std::uint64_t preallocate = 0;
 };
 
 // Ends the program with the code's own text.
@@ -35,6 +36,7 @@ class Handle {
     options.size = sizeof options;
     options.flags = mode.flags;
     options.engine = mode.engine;
+    options.preallocate = mode.preallocate;
     check(bw_open(&bw_, setting.target->path.c_str(), O_WRONLY | O_CREAT, 0644, &options), "bw_open");
   }
   explicit Handle(bw_t *parent) { check(bw_lane(&bw_, parent, nullptr), "bw_lane"); }
@@ -79,7 +81,7 @@ class File {
 class FileLanes {
  public:
   static constexpr bool kKeepsBytes = true;
-  explicit FileLanes(const Setting &setting) : parent_(setting, {}) {
+  FileLanes(const Setting &setting, const Mode &mode) : parent_(setting, mode) {
     lanes_.reserve(static_cast<std::size_t>(setting.threads));
     for (int thread = 0; thread < setting.threads; ++thread) lanes_.emplace_back(parent_.get());
   }
@@ -95,6 +97,16 @@ class FileLanes {
   Handle parent_;
   std::vector<Handle> lanes_; // closed before their parent
 };
+
+// How long the file will be is known here, so it is said, as fio does before its clock starts.
+template <class Writer>
+RunFunction whole_file(const Mode &mode) {
+  return [mode](const Setting &setting, const Run &run) {
+    Mode known = mode;
+    known.preallocate = run.records_per_thread * static_cast<unsigned>(setting.threads) * setting.record_bytes;
+    return in_process<Writer>(known)(setting, run);
+  };
+}
 
 // ---- Commits -----------------------------------------------------------------------------------
 
@@ -202,7 +214,7 @@ RunFunction by_callback(const Mode &mode) {
 
 std::vector<Subject> our_files() {
   const auto writer = [](const char *name, bool many_threads, const Mode &mode) {
-    return Subject{name, Kind::kOurs, many_threads, kFio, kFio, in_process<File>(mode)};
+    return Subject{name, Kind::kOurs, many_threads, kFio, kFio, whole_file<File>(mode)};
   };
   return {
       writer(kFileUnshared, false, {BW_UNSHARED}),
@@ -210,7 +222,7 @@ std::vector<Subject> our_files() {
       writer(kFileShared, true, {}),
       writer("bw-file-shared-pwrite", true, {0, BW_ENGINE_PWRITE}),
       writer("bw-file-shared-buffered", true, {BW_BUFFERED}),
-      {"bw-file-lanes", Kind::kOurs, true, kFio, kFio, in_process<FileLanes>()},
+      {"bw-file-lanes", Kind::kOurs, true, kFio, kFio, whole_file<FileLanes>({})},
   };
 }
 
@@ -222,6 +234,7 @@ std::vector<Subject> our_commits() {
       writer(kCommit, true, {}),
       writer("bw-commit-unshared", false, {BW_UNSHARED}),
       writer("bw-commit-pwrite", true, {0, BW_ENGINE_PWRITE}),
+      writer("bw-commit-buffered", true, {BW_BUFFERED}),
       writer("bw-commit-caller-driven", true, {BW_CALLER_DRIVEN}),
   };
 }

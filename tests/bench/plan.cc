@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "commit_peers.h"
+#include "file_peers.h"
 #include "ours.h"
 #include "peers.h"
 
@@ -75,7 +76,9 @@ class Planner {
                std::size_t bytes) {
     Group group{target.name + "/" + std::to_string(threads) + "t/" + std::to_string(bytes) + "B", purpose, {}};
     for (const Subject &subject : subjects) {
-      if (threads == 1 || subject.many_threads) add_case(group, target.name, subject, {&target, threads, bytes});
+      if (threads > 1 && !subject.many_threads) continue;
+      if (target.overwritten && subject.name == kFioGrowing) continue; // there it cannot grow
+      add_case(group, target.name, subject, {&target, threads, bytes});
     }
     keep(std::move(group));
   }
