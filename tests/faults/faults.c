@@ -83,7 +83,10 @@ void faults_private_place(const char *options) {
 
 int faults_mount(const char *device, const char *directory, const char *type, const char *options) {
   mkdir(directory, 0777);
-  if (mount(device, directory, type, 0, options) != 0) return -errno;
+  if (mount(device, directory, type, 0, options) != 0) {
+    if (errno == ENODEV) faults_skip("the kernel does not know this kind of filesystem");
+    return -errno;
+  }
   return chmod(directory, 0777) == 0 ? 0 : -errno; /* children that are not root work there too */
 }
 
@@ -135,7 +138,11 @@ bool faults_run(const char *const *arguments) {
   }
   int status;
   EXPECT(waitpid(child, &status, 0) == child);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND) faults_skip(arguments[0]);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND) {
+    char why[64];
+    snprintf(why, sizeof why, "no %s", arguments[0]);
+    faults_skip(why);
+  }
   return status == 0;
 }
 

@@ -37,7 +37,7 @@ bool faults_is_long(void); /* BW_LONG=1 */
 /* The current directory becomes an empty tmpfs that nobody else sees; what is mounted from now on vanishes with this
  * process. Skips unless root may do so. `options`: of the tmpfs, such as "size=64m"; NULL: none. */
 void faults_private_place(const char *options);
-/* 0 or -errno; `directory` is made. */
+/* 0 or -errno; `directory` is made. Skips where the kernel does not know the type. */
 int faults_mount(const char *device, const char *directory, const char *type, const char *options);
 int faults_remount(const char *directory, const char *options);
 void faults_unmount(const char *directory);

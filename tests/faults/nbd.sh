@@ -46,8 +46,14 @@ serve() {
   done
 }
 
+# What a ring of the worker holds the kernel lets go of a moment after it has died.
 stop() {
-  fusermount3 -u "$work/disk"
+  tries=0
+  until fusermount3 -u "$work/disk"; do
+    tries=$((tries + 1))
+    [ $tries -le 300 ] || { echo 'FAILED: the disk stays in use'; exit 1; }
+    sleep 0.1
+  done
   wait $server || :
   server=
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# System calls of a writer fail as strace says: what is passing is tried again, a failed write is held and can be resumed,
-# a failed sync is final. faults_worker compares the file, byte by byte, with what was accepted.
+# System calls of a writer fail, or do less than asked, as strace says: what is passing is tried again, a failed write
+# is held and can be resumed, a failed sync is final. faults_worker compares the file, byte by byte, with what was
+# accepted.
 # Usage: strace.sh FAULTS_WORKER ENGINE
 set -eu
 
@@ -52,11 +53,15 @@ if [ "$engine" = uring ]; then
     try exact "$flags" io_uring_enter:error=EINTR:when=1+2
     try exact "$flags" io_uring_enter:error=EBUSY:when=2+2
     try exact "$flags" io_uring_enter:error=ENOMEM:when=3+4
+    try exact "$flags" io_uring_enter:retval=0:when=1+2 # it took none
   done
   # A ring that takes nothing any more is done without.
   for flags in none driven driven,buffered; do
     try exact "$flags" io_uring_enter:error=EBADF:when=4+
     try exact "$flags" io_uring_enter:error=ENOSYS:when=1+
+    try exact "$flags" io_uring_enter:error=EIO:when=3
+    try exact "$flags" io_uring_enter:error=ENOSPC:when=2
+    try exact "$flags,short" io_uring_enter:error=EBADF:when=1+
   done
   try exact none io_uring_register:error=EINTR:when=1+
 fi
@@ -66,9 +71,19 @@ for flags in unshared unshared,buffered none driven; do
   [ "$engine $flags" = 'uring driven' ] && continue
   try exact "$flags" pwrite64:error=EINTR:when=1+2
   try exact "$flags" pwrite64:error=EAGAIN:when=2+3
+  try exact "$flags,short" pwrite64:error=EINTR:when=3+4
 done
-try exact unshared fdatasync:error=EINTR:when=1+2
-try exact unshared,buffered fdatasync:error=EAGAIN:when=1+2
+for flags in unshared unshared,buffered; do
+  try exact "$flags" fdatasync:error=EINTR:when=1+2
+  try exact "$flags" fdatasync:error=EAGAIN:when=1+2
+done
+if [ "$engine" = pwrite ]; then
+  for flags in none buffered append driven; do
+    try exact "$flags,short" pwrite64:error=EINTR:when=2+3
+    try exact "$flags" fdatasync:error=EINTR:when=1+2
+    try exact "$flags" fdatasync:error=EAGAIN:when=1+2
+  done
+fi
 for error in ENOSPC EOPNOTSUPP EINTR EIO; do
   try exact preallocate "fallocate:error=$error:when=1+"
 done
@@ -79,11 +94,14 @@ for flags in unshared unshared,buffered; do
   try held=EIO "$flags" pwrite64:error=EIO:when=5
   try held=ENOSPC "$flags" pwrite64:error=ENOSPC:when=3+7
   try held=EDQUOT "$flags" pwrite64:error=EDQUOT:when=1+2
+  try held=BW_EWRITEZERO "$flags" pwrite64:retval=0:when=2
 done
 if [ "$engine" = pwrite ]; then
   for flags in none buffered driven append; do
     try held=EIO "$flags" pwrite64:error=EIO:when=2+9
     try held=ENOSPC "$flags" pwrite64:error=ENOSPC:when=4
+    try held=EIO "$flags,short" pwrite64:error=EIO:when=3
+    try held=BW_EWRITEZERO "$flags" pwrite64:retval=0:when=3
   done
   # By O_DIRECT this may be about alignment, so the page cache is asked; its own EINVAL is one.
   try may=EINVAL none pwrite64:error=EINVAL:when=3

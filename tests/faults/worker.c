@@ -5,7 +5,8 @@
  *
  * Usage: faults_worker FILE ENGINE FLAGS EXPECTED
  *   ENGINE    uring, pwrite
- *   FLAGS     any of buffered, unshared, driven, append, preallocate, none; commas between
+ *   FLAGS     any of buffered, unshared, driven, append, preallocate, short, none; commas between. short: pwrite(2)
+ *             writes part of what it is given, each second time
  *   EXPECTED  exact        no call fails
  *             held=CODE    writes fail with this code, at least once; after a resume all goes on
  *             may=CODE     the same, or none fails
@@ -20,6 +21,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "faults.h"
@@ -42,9 +44,28 @@ typedef struct job {
 
 static job now;
 
+/* ---- Short writes ---------------------------------------------------------------------------- */
+
+#define BLOCK ((size_t)4096)
+
+static bool is_short;
+static atomic_uint writes, cuts;
+
+/* The library finds this one instead of the C library's. Whole blocks, where there is more than one: O_DIRECT. */
+ssize_t pwrite(int fd, const void *data, size_t length, off_t offset) {
+  size_t most = length;
+  if (is_short && length > 1 && atomic_fetch_add(&writes, 1) % 2 == 0) {
+    most = length > BLOCK ? length / 2 / BLOCK * BLOCK : length % BLOCK / 2;
+    if (most == 0) most = length > BLOCK ? BLOCK : length;
+    if (most < length) atomic_fetch_add(&cuts, 1);
+  }
+  return syscall(SYS_pwrite64, fd, data, most, offset);
+}
+
 /* ---- What is asked for ----------------------------------------------------------------------- */
 
 static int code_of(const char *name) {
+  if (strcmp(bw_err_name(BW_EWRITEZERO), name) == 0) return BW_EWRITEZERO;
   for (int code = -1; code > -200; --code)
     if (strcmp(bw_err_name(code), name) == 0) return code;
   fprintf(stderr, "no such code: %s\n", name);
@@ -65,6 +86,8 @@ static void read_flags(char *text) {
       plan->oflags = O_APPEND;
     else if (strcmp(word, "preallocate") == 0)
       plan->preallocate = 1 << 18;
+    else if (strcmp(word, "short") == 0)
+      is_short = true;
     else
       EXPECT(strcmp(word, "none") == 0);
   }
@@ -213,6 +236,7 @@ int main(int argc, char **argv) {
   check_file(path, before, counts, end);
   bw_free(now.bw);
   EXPECT(atomic_load(&now.notes) == 0);
+  EXPECT(!is_short || atomic_load(&cuts) > 0);
   printf("%lld bytes, met %d times\n", (long long)end, atomic_load(&now.met));
   return 0;
 }

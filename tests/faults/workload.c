@@ -251,6 +251,11 @@ static bool read_records(workload_reader *reader, const char *data, size_t lengt
     size_t i = 0;
     if (memcmp(data, expected, piece) != 0) {
       while (data[i] == expected[i]) ++i;
+      if (reader->may_end_in_zeros && data[i] == 0) {
+        reader->has_ended = true;
+        reader->at += (int64_t)i;
+        return true;
+      }
       const unsigned thread = (unsigned char)*reader->record;
       fprintf(stderr,
               "at %lld: byte %zu of record %u of thread %u (%zu bytes) is %u "
@@ -281,7 +286,7 @@ static bool read_piece(workload_reader *reader, const char *data, size_t length)
 
 bool workload_read_until(workload_reader *reader, int fd, int64_t end) {
   static char data[1 << 18];
-  while (reader->at < end) {
+  while (reader->at < end && !reader->has_ended) {
     const int64_t left = end - reader->at;
     const ssize_t count = pread(fd, data, left < (int64_t)sizeof data ? (size_t)left : sizeof data, reader->at);
     if (count <= 0) {

@@ -68,6 +68,8 @@ typedef struct workload_reader {
   unsigned next[WORKLOAD_THREADS];
   char *record; /* the one that it is in */
   size_t length, matched;
+  bool may_end_in_zeros; /* zeros in place of a byte are no mistake: they are where it ends */
+  bool has_ended;
 } workload_reader;
 
 void workload_reader_init(workload_reader *reader, const workload_plan *plan);
