@@ -122,11 +122,14 @@ bool FileEngine::start_write(Carrier carrier, unsigned index, const Block &block
 
   const std::uint64_t from = flight.next;
   const std::uint64_t inside = from % kUnit;
-  const bool direct = is_direct() && !flight.is_doubted && inside == 0 && end - from >= kUnit;
+  // A small block with ends inside units would take three writes: then one through the page cache is cheaper.
+  const bool is_small = block.end - block.start < kSmallBytes && (begins_inside || block.end % kUnit != 0);
+  const bool wants_direct = is_direct() && !is_small;
+  const bool direct = wants_direct && !flight.is_doubted && inside == 0 && end - from >= kUnit;
   std::uint64_t to = end;
   if (direct) {
     to = align_down(end, kUnit);
-  } else if (is_direct() && inside > 0) {
+  } else if (wants_direct && inside > 0) {
     to = std::min(end, from - inside + kUnit);
   }
   const std::int64_t reaches = block.base + static_cast<std::int64_t>(to);

@@ -2,6 +2,7 @@
 
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <climits>
 #include <new>
+#include <utility>
 
 #include "process.h"
 
@@ -18,6 +20,8 @@ namespace bwlib {
 namespace {
 
 constexpr std::uint64_t kForever = UINT64_MAX;
+constexpr int kSpins = 64;
+constexpr std::uint64_t kYieldNs = 20'000;     // about what going to sleep and being woken costs
 constexpr std::uint64_t kSliceNs = 10'000'000; // of a wait on a descriptor
 constexpr std::uint64_t kLookNs = 1'000'000;   // of a wait that nobody may end
 
@@ -49,6 +53,36 @@ bool poll_slice(int ready_fd, short events, std::uint64_t deadline_ns) noexcept 
 }
 
 } // namespace
+
+bool WaitList::spin(const Pending &why) noexcept {
+  for (int turn = 0; turn < kSpins; ++turn) {
+    if (!check_(owner_, why)) return true;
+    relax();
+  }
+  return false;
+}
+
+bool WaitList::yield_a_while(const Pending &why) noexcept {
+  const std::uint64_t end = now_ns() + kYieldNs;
+  do {
+    sched_yield();
+    if (!check_(owner_, why)) return true;
+  } while (now_ns() < end);
+  return false;
+}
+
+bool WaitList::sleep(const Pending &why, std::uint64_t deadline_ns) noexcept {
+  if (spin(why) || yield_a_while(why)) return true;
+  Waiter waiter;
+  waiter.why = why;
+  for (;;) {
+    add(waiter);
+    if (check_(owner_, why)) sleep_until_fired(waiter, deadline_ns, -1);
+    remove(waiter);
+    if (!check_(owner_, why)) return true;
+    if (deadline_ns != kForever && now_ns() >= deadline_ns) return false;
+  }
+}
 
 bool sleep_until_fired(Waiter &waiter, std::uint64_t deadline_ns, int ready_fd) noexcept {
   if (waiter.why.mask & kForCopies && is_barrier_lost()) deadline_ns = std::min(deadline_ns, now_ns() + kLookNs);
@@ -200,20 +234,24 @@ std::uint32_t WaitList::fire_one(Waiter &waiter) noexcept {
     }
     other = next;
   }
+  waiter.stamp = stamp_.load(std::memory_order_relaxed);
   due_.push(waiter);
   due_count_.fetch_add(1, std::memory_order_release);
   return 0;
 }
 
-// Under the lock, after the last fire_one().
-void WaitList::wake(std::uint32_t bits) noexcept {
+// After the last fire_one(). Gives up the lock before the system call, for those woken want it next. They may be gone
+// by then, and this list with them: the kernel looks at the address only, not at what is there.
+void WaitList::wake(std::unique_lock<std::mutex> lock, std::uint32_t bits) noexcept {
   if (bits == 0) return;
   futex_.fetch_add(1, std::memory_order_release);
-  futex_wake_all(futex_, bits);
+  std::atomic<std::uint32_t> &futex = futex_;
+  lock.unlock();
+  futex_wake_all(futex, bits);
 }
 
 void WaitList::fire(std::uint32_t kinds) noexcept {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   std::uint32_t bits = 0;
   for (Waiter *waiter = waiting_.first; waiter;) {
     // fire_one() may unlink more than this one: start again behind what surely stays.
@@ -227,21 +265,21 @@ void WaitList::fire(std::uint32_t kinds) noexcept {
     waiter = next;
   }
   settle_interest();
-  wake(bits);
+  wake(std::move(lock), bits);
 }
 
 void WaitList::fire_all() noexcept {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   std::uint32_t bits = 0;
   while (waiting_.first) bits |= fire_one(*waiting_.first);
   settle_interest();
-  wake(bits);
+  wake(std::move(lock), bits);
 }
 
-bool WaitList::next_due(bw_waker_t &waker) noexcept {
+bool WaitList::next_due(bw_waker_t &waker, std::uint64_t end) noexcept {
   const std::lock_guard lock(mutex_);
   Waiter *node = due_.first;
-  if (!node) return false;
+  if (!node || node->stamp >= end) return false;
   due_.unlink(*node);
   due_count_.fetch_sub(1, std::memory_order_release);
   waker = running_ = node->waker;

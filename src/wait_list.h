@@ -67,6 +67,7 @@ struct Waiter {
   std::atomic<std::uint32_t> fired{0};             // threads
   std::atomic<std::uint32_t> *futex = &fired;      // threads: what they sleep on; in a list it is the list's
   std::uint32_t bit = UINT32_MAX;                  // and the bit that wakes this one
+  std::uint64_t stamp = 0;                         // wakers that are due
 };
 
 class WaitList {
@@ -90,6 +91,15 @@ class WaitList {
   // All that wait become due, whatever they wait for.
   void fire_all() noexcept;
 
+  // Most waits are for another thread's few instructions. True if this was one of these.
+  bool spin(const Pending &why) noexcept;
+  // Others are for a thread that needs this core, or are over before we would be asleep.
+  bool yield_a_while(const Pending &why) noexcept;
+  // All of it: true once `why` is not pending any more, false if the deadline came first.
+  bool sleep(const Pending &why, std::uint64_t deadline_ns) noexcept;
+
+  // What becomes due from now on has this stamp.
+  void set_stamp(std::uint64_t stamp) noexcept { stamp_.store(stamp, std::memory_order_relaxed); }
   // Something of these kinds changed.
   void signal(std::uint32_t kinds) noexcept {
     // acq_rel: see "No wake-up is lost" above; partner is the same operation in raise_interest().
@@ -102,7 +112,8 @@ class WaitList {
     return waiting_.first != nullptr;
   }
   bool has_due() const noexcept { return due_count_.load(std::memory_order_acquire) != 0; }
-  bool next_due(bw_waker_t &waker) noexcept;
+  // Only those stamped before `end`.
+  bool next_due(bw_waker_t &waker, std::uint64_t end = UINT64_MAX) noexcept;
   void call_ended() noexcept;
   // True if that waker is being called now by another thread.
   bool is_called_elsewhere(const bw_waker_t &waker) noexcept;
@@ -118,7 +129,7 @@ class WaitList {
 
   void fire(std::uint32_t kinds) noexcept;
   std::uint32_t fire_one(Waiter &waiter) noexcept;
-  void wake(std::uint32_t bits) noexcept;
+  void wake(std::unique_lock<std::mutex> lock, std::uint32_t bits) noexcept;
   void raise_interest(std::uint32_t kinds) noexcept;
   void settle_interest() noexcept;
   Waiter *take_node() noexcept;
@@ -135,6 +146,7 @@ class WaitList {
   Chain waiting_;
   Chain due_;
   std::atomic<std::uint32_t> due_count_{0};
+  std::atomic<std::uint64_t> stamp_{0};
   Waiter *spare_ = nullptr;       // nodes for wakers, singly linked
   Waiter built_in_[kBuiltIn];     // the first of them; later ones come from the heap and stay until the end
   unsigned built_in_used_ = 0;

@@ -121,6 +121,8 @@ class Writer {
   std::int64_t position(int level) noexcept;
   int wait(std::int64_t position, int level, std::int64_t timeout_us) noexcept;
   int notify(std::int64_t position, int level, void (*done)(void *, int), void *arg) noexcept;
+  // wait() as a poll.
+  int poll_wait(std::int64_t position, int level, const bw_waker_t &waker) noexcept;
 
   int error() const noexcept;
   int resume() noexcept;
@@ -329,8 +331,6 @@ class Writer {
   // writer_service.cc: our thread, callbacks, waiting
   bool await(Op &op, const Pending &why) noexcept;
   bool is_pending(const Pending &why) noexcept;
-  bool spin(const Pending &why) noexcept;
-  bool yield_a_while(const Pending &why) noexcept;
   static bool check_pending(void *writer, const Pending &why) noexcept;
   Pending pending_copies(FlushBuffer<> &buffer, std::uint64_t fill) noexcept;
   Pending pending_level(int level, std::int64_t position) noexcept;

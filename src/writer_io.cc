@@ -799,6 +799,11 @@ int Writer::wait(std::int64_t position, int level, std::int64_t timeout_us) noex
       patience, [&](Op &op) { return do_wait(op, position, level, may_do_io, cuts); }, deadline);
 }
 
+int Writer::poll_wait(std::int64_t position, int level, const bw_waker_t &waker) noexcept {
+  const std::uint64_t cuts = cuts_.load(std::memory_order_acquire);
+  return run_poll(&waker, [&](Op &op) { return do_wait(op, position, level, true, cuts); });
+}
+
 int Writer::flush_from_lane(Patience patience, const bw_waker_t &waker) noexcept {
   return run_for_lane(patience, waker, [&](Op &op) { return do_flush(op); });
 }

@@ -1,6 +1,5 @@
 // Waiting, telling, and the thread of ours.
 #include <pthread.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,8 +13,6 @@ namespace bwlib {
 
 namespace {
 
-constexpr int kSpins = 64;
-constexpr std::uint64_t kYieldNs = 20'000; // about what going to sleep and being woken costs
 constexpr std::uint64_t kFirstRetryNs = 10'000'000;
 constexpr std::uint64_t kLastRetryNs = 1'000'000'000;
 
@@ -59,28 +56,9 @@ Patience Writer::blocking_patience() const noexcept {
   return nonblock_ || is_in_callback() ? Patience::kPoll : Patience::kWait;
 }
 
-// Most waits are for another thread's few instructions. True if it was one of these.
-bool Writer::spin(const Pending &why) noexcept {
-  for (int turn = 0; turn < kSpins; ++turn) {
-    if (!is_pending(why)) return true;
-    relax();
-  }
-  return false;
-}
-
-// Others are for a thread that needs this core, or is done before we would be asleep.
-bool Writer::yield_a_while(const Pending &why) noexcept {
-  const std::uint64_t end = now_ns() + kYieldNs;
-  do {
-    sched_yield();
-    if (!is_pending(why)) return true;
-  } while (now_ns() < end);
-  return false;
-}
-
 // True once `why` is not pending any more. False: the op may not wait, or its time is over; op.why says for what.
 bool Writer::await(Op &op, const Pending &why) noexcept {
-  if (spin(why)) return true;
+  if (waits_.spin(why)) return true;
   op.why = why;
   if (op.patience == Patience::kPoll) return false;
   if (is_caller_driven_) return await_driving(op, why);
@@ -90,7 +68,8 @@ bool Writer::await(Op &op, const Pending &why) noexcept {
   const bool ends_when_stuck = op.patience == Patience::kWaitForThreads;
   if (ends_when_stuck) waiter.why.mask |= kForStuck;
   const auto has_come = [&] { return !ends_when_stuck || !is_pending(why); };
-  if (yield_a_while(waiter.why)) return has_come();
+  const bool is_sync = why.mask & kForLevel && why.level == BW_DURABLE; // takes longer than we would yield
+  if (!is_sync && waits_.yield_a_while(waiter.why)) return has_come();
   for (;;) {
     waits_.add(waiter);
     const bool is_ready = is_pending(waiter.why) && sleep_until_fired(waiter, op.deadline_ns, ready_fd);
@@ -335,7 +314,7 @@ void Writer::service() noexcept {
     deliver(!unshared_);
     // Only now, and until consume_one() has had a try: while we are in a callback nobody may have to wait for our turn.
     if (!inline_ && (idle.mask & kForSink)) service_asks_.store(true, std::memory_order_seq_cst);
-    if (yield_a_while(idle)) continue;
+    if (waits_.yield_a_while(idle)) continue;
     Waiter waiter;
     waiter.why = idle;
     const int ready_fd = idle.mask & kForReady ? ready_fd_.load(std::memory_order_relaxed) : -1;
@@ -416,7 +395,7 @@ bool Writer::has_work_for_sink(Op &op) noexcept {
     return false;
   }
   sink_not_ready_.store(false, std::memory_order_relaxed);
-  if (head) spin(pending_copies(*head, head->length())); // most copies end in a moment
+  if (head) waits_.spin(pending_copies(*head, head->length())); // most copies end in a moment
   op.why = {.mask = kForSink, .is_service = true};
   return true;
 }
