@@ -45,6 +45,7 @@ void Writer::ask(int level, std::int64_t target) noexcept {
 int Writer::reach(Op &op, int level, std::int64_t target) noexcept {
   if (level != BW_DURABLE || op.patience == Patience::kPoll) return do_reach(op, level, target);
   sync_waiters_.fetch_add(1, std::memory_order_acq_rel);
+  sync_asks_.fetch_add(1, std::memory_order_acq_rel);
   const int code = do_reach(op, level, target);
   sync_waiters_.fetch_sub(1, std::memory_order_acq_rel);
   return code;
@@ -79,11 +80,12 @@ int Writer::do_reach(Op &op, int level, std::int64_t target) noexcept {
 void Writer::gather() noexcept {
   if (wanted_durable_.load(std::memory_order_acquire) <= durable_.load(std::memory_order_acquire)) return;
   const std::uint32_t expected = crowd_.load(std::memory_order_relaxed);
-  if (expected <= 1 || sync_waiters_.load(std::memory_order_acquire) >= expected) return;
+  const auto come = [this] { return sync_asks_.load(std::memory_order_acquire) - sync_asks_served_; };
+  if (expected <= 1 || come() >= expected) return;
   const std::uint64_t end = now_ns() + kGatherNs;
   do {
     sched_yield();
-  } while (sync_waiters_.load(std::memory_order_acquire) < expected && now_ns() < end);
+  } while (come() < expected && now_ns() < end);
 }
 
 // Hands on what somebody wants written and is still in the buffer being filled.
@@ -189,6 +191,7 @@ bool Writer::start_sync(Carrier carrier) noexcept {
   syncs_begun_.fetch_add(1, std::memory_order_acq_rel);
   sync_reached_ = written;
   sync_bytes_ = written_bytes_.load(std::memory_order_relaxed);
+  sync_asks_served_ = sync_asks_.load(std::memory_order_acquire);
   file_->start_sync(carrier);
   return true;
 }

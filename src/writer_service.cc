@@ -58,7 +58,8 @@ Patience Writer::blocking_patience() const noexcept {
 
 // True once `why` is not pending any more. False: the op may not wait, or its time is over; op.why says for what.
 bool Writer::await(Op &op, const Pending &why) noexcept {
-  if (waits_.spin(why)) return true;
+  const bool is_sync = why.mask & kForLevel && why.level == BW_DURABLE; // takes longer than we would spin and yield
+  if (is_sync ? !is_pending(why) : waits_.spin(why)) return true;
   op.why = why;
   if (op.patience == Patience::kPoll) return false;
   if (is_caller_driven_) return await_driving(op, why);
@@ -68,7 +69,6 @@ bool Writer::await(Op &op, const Pending &why) noexcept {
   const bool ends_when_stuck = op.patience == Patience::kWaitForThreads;
   if (ends_when_stuck) waiter.why.mask |= kForStuck;
   const auto has_come = [&] { return !ends_when_stuck || !is_pending(why); };
-  const bool is_sync = why.mask & kForLevel && why.level == BW_DURABLE; // takes longer than we would yield
   if (!is_sync && waits_.yield_a_while(waiter.why)) return has_come();
   for (;;) {
     waits_.add(waiter);
