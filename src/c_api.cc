@@ -1,4 +1,4 @@
-// The public API: argument checks, and nothing else.
+// The public API of writers: argument checks, and nothing else.
 #include <bw/bw.h>
 
 #include <cerrno>
@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "aligned_memory.h"
+#include "arguments.h"
 #include "fd_sink.h"
 #include "file_engine.h"
 #include "lane.h"
@@ -17,11 +18,13 @@
 #include "stats_json.h"
 #include "writer.h"
 
+using bwlib::is_bad_buffer;
+using bwlib::is_bad_list;
+using bwlib::is_bad_waker;
+using bwlib::kMaxLength;
 using bwlib::Writer;
 
 namespace {
-
-constexpr std::size_t kMaxLength = SSIZE_MAX;
 
 Writer *writer_of(bw_t *bw) noexcept {
   return reinterpret_cast<Writer *>(bw);
@@ -31,25 +34,6 @@ Writer *writer_of(bw_t *bw) noexcept {
 int check(bw_t *bw) noexcept {
   if (!bw) return -EINVAL;
   return writer_of(bw)->is_of_this_process() ? 0 : -ECHILD;
-}
-
-bool is_bad_buffer(const void *data, std::size_t length) noexcept {
-  return (!data && length > 0) || length > kMaxLength;
-}
-
-bool is_bad_list(const iovec *parts, int count) noexcept {
-  if (count < 0 || (!parts && count > 0)) return true;
-  std::size_t total = 0;
-  for (int index = 0; index < count; ++index) {
-    if (is_bad_buffer(parts[index].iov_base, parts[index].iov_len)) return true;
-    if (parts[index].iov_len > kMaxLength - total) return true;
-    total += parts[index].iov_len;
-  }
-  return false;
-}
-
-bool is_bad_waker(const bw_waker_t *wake) noexcept {
-  return wake && !wake->wake;
 }
 
 bool is_bad_level(int level) noexcept {

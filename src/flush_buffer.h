@@ -45,6 +45,23 @@ class FlushBuffer {
         word_.fetch_add(buffer_state::increment(bytes), std::memory_order_acq_rel));
   }
 
+  // Batches, whose offset counts two things (batch_state.h) and must not overshoot: adds `more` if the word is `word`,
+  // else gives what it is now. Release and acquire as reserve(). seq_cst: Dekker with Batcher::set_mark().
+  bool try_reserve(std::uint64_t &word, std::uint64_t more) noexcept {
+    return word_.compare_exchange_weak(word, word + buffer_state::increment(more), std::memory_order_seq_cst,
+                                       std::memory_order_acquire);
+  }
+  // The same where only one thread reserves. Relaxed: others read numbers only, and may see an older one; so a mark that
+  // is lowered at this moment may be noticed an item later.
+  void reserve_alone(std::uint64_t word, std::uint64_t more) noexcept {
+    word_.store(word + buffer_state::increment(more), std::memory_order_relaxed);
+  }
+  // No more of these; gives what was reserved. One thread at a time. acq_rel: acquires the slots of who reserved.
+  std::uint64_t close() noexcept {
+    return buffer_state::offset(
+        word_.exchange(buffer_state::closed(capacity_, BufferPhase::kSealed), std::memory_order_acq_rel));
+  }
+
   // What polls read before they add. Acquire: as reserve(). seq_cst: Writer::shut() reads it after it stored why, the
   // partner of open().
   std::uint64_t word() noexcept { return word_.load(std::memory_order_seq_cst); }

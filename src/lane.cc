@@ -62,7 +62,8 @@ int create_lane(Writer *&out, Writer &parent, const bw_options_t *options) noexc
   if (!sink) return -ENOMEM;
   LaneSink &lane_sink = *sink;
   if (const int code = parent.add_lane()) return code;
-  if (const int code = Writer::create(out, {&LaneSink::ops(), &lane_sink, checked, std::move(sink), 0, &parent, nullptr})) {
+  if (const int code =
+          Writer::create(out, {&LaneSink::ops(), &lane_sink, checked, std::move(sink), 0, &parent, nullptr})) {
     parent.drop_lane();
     return code;
   }

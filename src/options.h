@@ -46,6 +46,9 @@ int read_options(const bw_options_t *theirs, std::uint64_t default_capacity, bw_
 // The same for a file writer.
 int read_file_options(const bw_options_t *theirs, bw_options_t &ours) noexcept;
 
+// The same for a batcher.
+int read_batch_options(const bw_batch_options_t *theirs, bw_batch_options_t &ours) noexcept;
+
 inline constexpr std::uint64_t kDefaultCapacity = 8192;
 
 } // namespace bwlib

@@ -80,4 +80,22 @@ std::int64_t write_stats_json(const bw_stats_t &stats, char *text, std::size_t s
   return json.length();
 }
 
+std::int64_t write_stats_json(const bw_batch_stats_t &stats, char *text, std::size_t size) noexcept {
+  JsonText json(text, size);
+  json.open(nullptr);
+  json.add("total_items", stats.total_items);
+  json.add("total_batches", stats.total_batches);
+  json.add("max_batch_size", stats.max_batch_size);
+  json.add("dropped_items", stats.dropped_items);
+  json.add("failed_items", stats.failed_items);
+  json.add("retries", stats.retries);
+  json.add("bytes", stats.bytes);
+  json.add("buffered_items", stats.buffered_items);
+  json.add("in_flight_items", stats.in_flight_items);
+  json.add("in_batch", stats.in_batch);
+  json.add("to_delivered", stats.to_delivered);
+  json.close();
+  return json.length();
+}
+
 } // namespace bwlib

@@ -6,7 +6,7 @@
  * and the caller knows how far each byte has come: accepted, written, durable.
  *
  * This header is the manual. It opens with the conventions that hold for every function, then goes from making a
- * writer over writing and polling to errors and statistics.
+ * writer over writing and polling to errors and statistics. Batches of items are in batch.h, which it includes.
  *
  * **Words.**
  *  - A *sink* takes the bytes: callbacks of the caller (bw_new()), or any descriptor (bw_fdopen()).
@@ -27,7 +27,7 @@
  *     exception out.
  *  2. Parameters come in this order: what is made, the handle, inputs, a callback, the callback's argument. A pointer
  *     is followed by its length. A NULL handle gives -EINVAL, or 0 or NULL where the type has no room for a code;
- *     bw_free() of NULL does nothing. Where something is made, `*out` is NULL on failure.
+ *     bw_free() and bw_batch_free() of NULL do nothing. Where something is made, `*out` is NULL on failure.
  *  3. The option, sink and stats structs begin with `uint32_t size`: the struct's size as the caller compiled it. 0, or
  *     less than the field itself, gives -EINVAL. Zero in any other field means "default". A caller compiled
  *     against an older header keeps working; one compiled against a newer header gets -E2BIG if it set a field that
@@ -55,6 +55,8 @@
  *      All our descriptors are close-on-exec. exit() flushes nothing.
  *  11. The header is clean in C99 and C++11 under -Wall -Wextra -pedantic -Werror. There are only real functions,
  *      nothing inline.
+ *
+ * Conventions 6, 7 and 8 are about writers; batchers have rules of their own (batch.h).
  *
  * The codes of conventions 2, 4, 7 and 9 hold everywhere and are not repeated at each function; neither are the codes
  * that a sink's own callback returned, which reach the caller unchanged.
@@ -1256,4 +1258,8 @@ BW_API void bw_free_aligned(void *block) BW_NOEXCEPT;
 #ifdef __cplusplus
 }
 #endif
+
+/* Section 8. It needs what stands above. */
+#include <bw/batch.h>
+
 #endif

@@ -197,6 +197,44 @@ static void test_abi__structs_without_a_size_are_refused(void **state) {
   }
 }
 
+/* ---- Batches --------------------------------------------------------------------------------- */
+
+static int count_items(void *ctx, bw_batch_view_t *view) {
+  size_t count;
+  bw_batch_items(view, &count);
+  *(size_t *)ctx += count;
+  return 0;
+}
+
+static void test_abi__batch_structs_of_other_releases_work(void **state) {
+  (void)state;
+  const uint32_t sizes[] = {sizeof(uint32_t), offsetof(bw_batch_options_t, max_items),
+                            offsetof(bw_batch_options_t, pressure), offsetof(bw_batch_options_t, item_size),
+                            sizeof(bw_batch_options_t), sizeof(bw_batch_options_t) + kExtraBytes};
+  const bw_batch_options_t ours = BW_BATCH_OPTIONS_INIT;
+  const bw_batch_sink_t ops = {.size = sizeof ops, .write = count_items};
+  for (size_t index = 0; index < sizeof sizes / sizeof *sizes; ++index) {
+    bw_batch_options_t *options = resized(&ours, sizeof ours, sizes[index]);
+    bw_batch_sink_t *sink = resized(&ops, sizeof ops, offsetof(bw_batch_sink_t, flush));
+    bw_batch_t *batch = NULL;
+    size_t taken = 0;
+    assert_int_equal(bw_batch_new(&batch, sink, &taken, options), 0);
+    assert_int_equal(bw_batch_send(batch, "item", 4), 0);
+    assert_int_equal(bw_batch_flush(batch), 0);
+    assert_int_equal(taken, 1);
+    const bw_batch_stats_t none = BW_BATCH_STATS_INIT;
+    bw_batch_stats_t seen = none, *stats = resized(&none, sizeof none, offsetof(bw_batch_stats_t, total_batches));
+    assert_int_equal(bw_batch_get_stats(batch, stats), 0);
+    memcpy(&seen, stats, offsetof(bw_batch_stats_t, total_batches));
+    assert_int_equal(seen.size, offsetof(bw_batch_stats_t, total_batches));
+    assert_int_equal(seen.total_items, 1);
+    bw_batch_free(batch);
+    free(stats);
+    free(sink);
+    free(options);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_abi__older_options_work),
@@ -207,6 +245,7 @@ int main(void) {
       cmocka_unit_test(test_abi__newer_structs_with_an_unknown_field_set_are_refused),
       cmocka_unit_test(test_abi__newer_stats_keep_what_the_library_does_not_know),
       cmocka_unit_test(test_abi__structs_without_a_size_are_refused),
+      cmocka_unit_test(test_abi__batch_structs_of_other_releases_work),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -454,6 +454,134 @@ static void test_alloc__a_note_or_waker_without_memory_is_refused_and_never_call
   assert_int_equal(atomic_load(&waker.calls), code == -EAGAIN ? 1 : 0);
 }
 
+/* ---- Batchers -------------------------------------------------------------------------------- */
+
+typedef struct moody_sink {
+  bw_batch_t *batch;
+  int calls;
+} moody_sink;
+
+/* Takes batches of at most four items, and does all else a sink may do now and then. */
+static int moody_write(void *ctx, bw_batch_view_t *view) {
+  static const int codes[4] = {-EIO, 0, -EPERM - BW_FINAL, -EIO};
+  moody_sink *sink = ctx;
+  switch (sink->calls++ % 8) {
+    case 1: return -EIO;
+    case 3: return -EPERM - BW_FINAL;
+    case 5: return bw_batch_wake(sink->batch) == 0 ? -EAGAIN : -EIO;
+    case 7: return bw_batch_done(view, 0, codes) == 0 ? BW_BATCH_TAKEN : -EIO;
+    default: return 0;
+  }
+}
+
+static void ignore_delivered(void *arg, const struct iovec *items, size_t count, int code) {
+  (void)arg;
+  (void)items;
+  (void)count;
+  (void)code;
+}
+
+static void ignore_pressure(void *arg, int on) {
+  (void)arg;
+  (void)on;
+}
+
+static int new_batch(moody_sink *sink, uint32_t flags, uint64_t linger_us) {
+  const bw_batch_sink_t ops = {.size = sizeof ops, .write = moody_write};
+  const bw_batch_options_t options = {.size = sizeof options, .flags = flags | BW_BATCH_BISECT, .max_items = 4,
+                                      .buffers = 3, .retries = 5, .linger_us = linger_us,
+                                      .delivered = ignore_delivered, .pressure = ignore_pressure};
+  sink->calls = 0;
+  return bw_batch_new(&sink->batch, &ops, sink, &options);
+}
+
+/* Every call of a batcher; the number of those that did not give what they should. */
+static int batch_in_every_way(bw_batch_t *batch) {
+  const struct iovec parts[2] = {{(void *)"abc", 3}, {(void *)"defg", 4}};
+  const bw_waker_t wake = {ignore_wake, batch};
+  bw_batch_stats_t stats = {.size = sizeof stats};
+  int wrong = 0;
+  for (int i = 0; i < 300; ++i) {
+    for (int j = 0; j < 5; ++j) wrong += bw_batch_send(batch, "abc", 3) != 0;
+    wrong += bw_batch_sendv(batch, parts, 2) != 0;
+    const int ready = bw_batch_poll_ready(batch, &wake), flushed = bw_batch_poll_flush(batch, &wake);
+    wrong += ready != 0 && ready != -EAGAIN;
+    wrong += flushed != 0 && flushed != -EAGAIN && flushed != -EPERM;
+    (void)bw_batch_unwake(batch, &wake);
+    const int code = i % 3 == 0 ? bw_batch_flush(batch) : bw_batch_flush_for(batch, -1);
+    wrong += code != 0 && code != -EPERM;
+    wrong += bw_batch_send(batch, "abc", 3) != 0;
+    wrong += bw_batch_discard(batch) < 0;
+    wrong += bw_batch_get_stats(batch, &stats) != 0;
+  }
+  return wrong;
+}
+
+static void test_alloc__batches_allocate_nothing(void **state) {
+  (void)state;
+  static const uint32_t kModes[] = {BW_UNSHARED, 0, BW_BACKGROUND, BW_BACKGROUND | BW_UNSHARED};
+  skip_if_blind();
+  for (int mode = 0; mode < 6; ++mode) {
+    moody_sink sink;
+    assert_int_equal(new_batch(&sink, kModes[mode < 4 ? mode : mode - 3], mode < 4 ? 0 : 50), 0);
+    count_from_now(INT32_MAX);
+    const int wrong = batch_in_every_way(sink.batch);
+    assert_int_equal(stop_counting(), 0);
+    assert_int_equal(wrong, 0);
+    assert_true(sink.calls > 300);
+    bw_batch_free(sink.batch);
+  }
+}
+
+static void test_alloc__a_batcher_that_gets_too_little_memory_is_not_made(void **state) {
+  (void)state;
+  static const uint32_t kModes[] = {BW_UNSHARED, 0, BW_BACKGROUND, BW_BACKGROUND | BW_UNSHARED};
+  skip_if_blind();
+  for (int mode = 0; mode < 4; ++mode) {
+    int code = -ENOMEM, tries = 0;
+    for (int allowance = 0; code < 0 && allowance < 1000; ++allowance, ++tries) {
+      moody_sink sink = {(bw_batch_t *)&the_sink, 0};
+      count_from_now(allowance);
+      code = new_batch(&sink, kModes[mode], 0);
+      (void)stop_counting();
+      if (code < 0) {
+        assert_null(sink.batch);
+        assert_true(code == -ENOMEM || code == -EAGAIN);
+      } else {
+        assert_int_equal(bw_batch_send(sink.batch, "abc", 3), 0);
+        assert_int_equal(bw_batch_close(sink.batch), 0);
+        bw_batch_free(sink.batch);
+      }
+    }
+    assert_int_equal(code, 0);
+    assert_true(tries > 1);
+  }
+}
+
+static void test_alloc__a_log_that_gets_too_little_memory_is_not_made(void **state) {
+  (void)state;
+  skip_if_blind();
+  bw_t *bw = new_writer(&the_sink, 0, 64, 0);
+  int code = -ENOMEM;
+  for (int allowance = 0; code < 0 && allowance < 1000; ++allowance) {
+    bw_batch_t *batch = (bw_batch_t *)&the_sink;
+    count_from_now(allowance);
+    code = bw_batch_to_writer(&batch, bw, "\n", NULL);
+    (void)stop_counting();
+    if (code < 0) {
+      assert_null(batch);
+      assert_true(code == -ENOMEM || code == -EAGAIN);
+    } else {
+      assert_int_equal(bw_batch_send(batch, "abc", 3), 0);
+      bw_batch_free(batch);
+    }
+  }
+  assert_int_equal(code, 0);
+  assert_int_equal(bw_close(bw), 0);
+  assert_int_equal(the_sink.length, 4);
+  bw_free(bw);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_alloc__writing_allocates_nothing),
@@ -468,6 +596,9 @@ int main(void) {
       cmocka_unit_test(test_alloc__a_lane_that_gets_too_little_memory_is_not_made),
       cmocka_unit_test(test_alloc__a_new_sink_without_memory_changes_nothing),
       cmocka_unit_test(test_alloc__a_note_or_waker_without_memory_is_refused_and_never_called),
+      cmocka_unit_test(test_alloc__batches_allocate_nothing),
+      cmocka_unit_test(test_alloc__a_batcher_that_gets_too_little_memory_is_not_made),
+      cmocka_unit_test(test_alloc__a_log_that_gets_too_little_memory_is_not_made),
   };
   return cmocka_run_group_tests_name("alloc", tests, NULL, NULL);
 }

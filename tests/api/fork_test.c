@@ -37,19 +37,6 @@ static const uint32_t kInline = 0, kInlineUnshared = BW_UNSHARED, kBackground = 
 #define FLAGS(state) (*(const uint32_t *)*(state))
 #define MODE_RIG(state) RIG(RIG_PLAIN, .capacity = 64, .flags = FLAGS(state))
 
-/* Runs `body` in a child; the number of the first check that failed there, 0 if none did, -1 if it died. */
-static int in_child(int (*body)(void *arg), void *arg) {
-  fflush(NULL);
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(TEST_BOUND_S);
-    _exit(body(arg));
-  }
-  int status = 0;
-  if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) return -1;
-  return WEXITSTATUS(status);
-}
-
 static void ignore_done(void *arg, int code) {
   (void)arg;
   (void)code;
@@ -121,7 +108,7 @@ static void go_on(test_rig *rig, const char *before) {
 static void test_fork__every_call_that_returns_a_code_says_so(void **state) {
   test_rig *rig = MODE_RIG(state);
   assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
-  assert_int_equal(in_child(codes_in_child, rig->bw), 0);
+  assert_int_equal(test_in_child(codes_in_child, rig->bw), 0);
   go_on(rig, "abc");
   test_rig_free(rig);
 }
@@ -129,7 +116,7 @@ static void test_fork__every_call_that_returns_a_code_says_so(void **state) {
 static void test_fork__the_others_give_nothing(void **state) {
   test_rig *rig = MODE_RIG(state);
   assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
-  assert_int_equal(in_child(getters_in_child, rig->bw), 0);
+  assert_int_equal(test_in_child(getters_in_child, rig->bw), 0);
   go_on(rig, "abc");
   test_rig_free(rig);
 }
@@ -137,7 +124,7 @@ static void test_fork__the_others_give_nothing(void **state) {
 static void test_fork__free_only_releases_memory(void **state) {
   test_rig *rig = MODE_RIG(state);
   assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
-  assert_int_equal(in_child(free_in_child, rig), 0);
+  assert_int_equal(test_in_child(free_in_child, rig), 0);
   go_on(rig, "abc");
   test_rig_free(rig);
 }
@@ -150,7 +137,7 @@ static void test_fork__free_calls_no_waker_and_answers_no_note(void **state) {
   test_sink_always(&rig->sink, TEST_SINK_WRITE, -EAGAIN);
   assert_int_equal(bw_poll_flush(rig->bw, &wake), -EAGAIN);
   assert_true(test_sink_await_calls(&rig->sink, TEST_SINK_WRITE, 1));
-  assert_int_equal(in_child(free_in_child, rig), 0);
+  assert_int_equal(test_in_child(free_in_child, rig), 0);
   test_sink_always(&rig->sink, TEST_SINK_WRITE, INT64_MIN);
   assert_int_equal(bw_wake(rig->bw), 0);
   assert_true(test_waker_await(&waker, 1));
@@ -168,20 +155,20 @@ static void test_fork__a_child_in_the_middle_of_a_wait_is_not_stuck(void **state
   test_thread_start(&flushing, test_call_flush, &call);
   assert_true(test_gate_await(&rig->gate, 1));
   assert_false(test_thread_settle(&flushing));
-  assert_int_equal(in_child(codes_in_child, rig->bw), 0); /* though another thread held the pen at the fork */
-  assert_int_equal(in_child(free_in_child, rig), 0);
+  assert_int_equal(test_in_child(codes_in_child, rig->bw), 0); /* though another thread held the pen at the fork */
+  assert_int_equal(test_in_child(free_in_child, rig), 0);
   test_gate_open(&rig->gate);
   assert_int_equal(test_thread_join(&flushing), 0);
   go_on(rig, "abc");
   test_rig_free(rig);
 }
 
-static int fork_again(void *arg) { return in_child(codes_in_child, arg); }
+static int fork_again(void *arg) { return test_in_child(codes_in_child, arg); }
 
 static void test_fork__a_child_of_a_child_is_a_child(void **state) {
   test_rig *rig = MODE_RIG(state);
   assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
-  assert_int_equal(in_child(fork_again, rig->bw), 0);
+  assert_int_equal(test_in_child(fork_again, rig->bw), 0);
   go_on(rig, "abc");
   test_rig_free(rig);
 }
@@ -206,7 +193,7 @@ static void test_fork__a_child_may_make_writers_of_its_own(void **state) {
   test_sink sink;
   test_sink_init(&sink);
   assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
-  assert_int_equal(in_child(make_a_new_one, &sink), 0);
+  assert_int_equal(test_in_child(make_a_new_one, &sink), 0);
   go_on(rig, "abc");
   test_sink_destroy(&sink);
   test_rig_free(rig);
@@ -241,11 +228,11 @@ static void test_fork__lanes_know_it_too(void **state) {
   assert_int_equal(bw_lane(&lane, rig->bw, NULL), 0);
   struct pair pair = {lane, rig->bw, rig};
   assert_int_equal(bw_write(lane, "abc", 3), 3);
-  assert_int_equal(in_child(lane_in_child, rig->bw), 0);
-  assert_int_equal(in_child(codes_in_child, lane), 0);
-  assert_int_equal(in_child(getters_in_child, lane), 0);
-  assert_int_equal(in_child(free_lane_and_parent, &pair), 0);
-  assert_int_equal(in_child(free_parent_and_lane, &pair), 0);
+  assert_int_equal(test_in_child(lane_in_child, rig->bw), 0);
+  assert_int_equal(test_in_child(codes_in_child, lane), 0);
+  assert_int_equal(test_in_child(getters_in_child, lane), 0);
+  assert_int_equal(test_in_child(free_lane_and_parent, &pair), 0);
+  assert_int_equal(test_in_child(free_parent_and_lane, &pair), 0);
   assert_int_equal(bw_close(lane), 0);
   bw_free(lane);
   go_on(rig, "abc");
@@ -267,8 +254,8 @@ static void test_fork__a_child_writes_nothing_to_the_descriptor(void **state) {
   assert_int_equal(pipe(ends), 0);
   assert_int_equal(bw_fdopen(&bw, ends[1], &options), 0);
   assert_int_equal(bw_write(bw, "abc", 3), 3);
-  assert_int_equal(in_child(codes_in_child, bw), 0);
-  assert_int_equal(in_child(free_a_descriptor_writer, bw), 0);
+  assert_int_equal(test_in_child(codes_in_child, bw), 0);
+  assert_int_equal(test_in_child(free_a_descriptor_writer, bw), 0);
   assert_int_equal(bw_write(bw, "def", 3), 3);
   assert_int_equal(bw_flush(bw), 0);
   bw_free(bw);

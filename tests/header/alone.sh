@@ -17,6 +17,10 @@ compile() { # COMPILER LANGUAGE STANDARD
         printf 'bw_options_t options = BW_OPTIONS_INIT;\n'
         printf 'bw_sink_t sink = BW_SINK_INIT;\n'
         printf 'bw_stats_t stats = BW_STATS_INIT;\n'
+      elif [ "$name" = bw/batch.h ]; then
+        printf 'bw_batch_options_t options = BW_BATCH_OPTIONS_INIT;\n'
+        printf 'bw_batch_sink_t sink = BW_BATCH_SINK_INIT;\n'
+        printf 'bw_batch_stats_t stats = BW_BATCH_STATS_INIT;\n'
       else
         printf 'extern int not_empty;\n'
       fi

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -61,6 +62,18 @@ void test_pattern(void *out, size_t length, unsigned seed) {
     if (i % 8 == 0) word = test_random(&state);
     bytes[i] = (unsigned char)(word >> (i % 8 * 8));
   }
+}
+
+int test_in_child(int (*body)(void *arg), void *arg) {
+  fflush(NULL);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(TEST_BOUND_S);
+    _exit(body(arg));
+  }
+  int status = 0;
+  if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) return -1;
+  return WEXITSTATUS(status);
 }
 
 /* ---- Threads --------------------------------------------------------------------------------- */

@@ -28,6 +28,8 @@ void test_pause(void);
 /* Bytes that tell where they came from: each seed gives another, never-ending sequence. */
 void test_pattern(void *out, size_t length, unsigned seed);
 uint64_t test_random(uint64_t *state);
+/* Runs `body` in a child process: what it returned there (a number up to 255), or -1 if the child died. */
+int test_in_child(int (*body)(void *arg), void *arg);
 
 /* ---- Threads --------------------------------------------------------------------------------- */
 

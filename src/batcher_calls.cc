@@ -1,0 +1,358 @@
+// Flushing, closing, polling; waiting and telling; the thread of ours.
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "batcher.h"
+
+namespace bwlib {
+
+namespace {
+
+constexpr std::uint64_t kNsPerUs = 1000;
+
+// The time at which a timeout ends; < 0: never.
+std::uint64_t deadline_of(std::int64_t timeout_us) noexcept {
+  if (timeout_us < 0) return UINT64_MAX;
+  const std::uint64_t now = now_ns(), timeout = static_cast<std::uint64_t>(timeout_us);
+  return timeout > (UINT64_MAX - now) / kNsPerUs ? UINT64_MAX : now + timeout * kNsPerUs;
+}
+
+} // namespace
+
+// True in the sink's callbacks, and in those of ours: nothing waits there.
+bool Batcher::is_inside() const noexcept {
+  const std::uintptr_t me = thread_identity();
+  return sink_owner_ == me || teller_ == me;
+}
+
+// ---- Rounds ----
+
+// The oldest batch that is held, of those with an item up to `target`.
+BatchBlock *Batcher::held(std::uint64_t target) const noexcept {
+  for (BatchBlock *block = oldest_; block && block->first <= target; block = block->next) {
+    if (block->life == BatchLife::kHeld) return block;
+  }
+  return nullptr;
+}
+
+// What is held may be offered again. False: there is nothing that may.
+bool Batcher::start_round() noexcept {
+  bool any = false;
+  for (BatchBlock *block = oldest_; block; block = block->next) {
+    if (block->life != BatchLife::kHeld || block->is_dead) continue;
+    block->life = BatchLife::kWaiting;
+    block->failures = 0;
+    any = true;
+  }
+  if (any) kick();
+  return any;
+}
+
+// The code of a batch that is held, if this call has to give it. A blocking call has started a round before.
+int Batcher::look_at_held(Lock &lock, Call &call, std::uint64_t target) noexcept {
+  const BatchBlock *block = held(target);
+  if (block && call.is_poll && !block->is_dead && held_was_told_) {
+    if (std::exchange(call.asked_again, true)) return 0;
+    start_round();
+    progress(lock);
+    block = held(target);
+  }
+  if (!block) return 0;
+  held_was_told_ = true;
+  return block->code;
+}
+
+// ---- Flush and close ----
+
+// Sees to all that was accepted before; what was given up before does not count here.
+int Batcher::do_flush(Lock &lock, Call &call) noexcept {
+  if (!call.is_poll && is_inside()) return -EDEADLK;
+  if (closed_) return -ESHUTDOWN;
+  if (filling_ && accepted() > sealed_items_) seal_filling();
+  const std::uint64_t target = sealed_items_;
+  if (!call.is_poll) start_round();
+  for (;;) {
+    progress(lock);
+    if (const int code = look_at_held(lock, call, target)) return code;
+    if (!oldest_ || oldest_->first > target) break;
+    if (!wait(lock, call)) return call.timeout_code();
+  }
+  return sink_.flush ? flush_sink(lock, call) : 0;
+}
+
+int Batcher::flush_sink(Lock &lock, Call &call) noexcept {
+  for (;;) {
+    if (flush_.is_ready(wakes_)) {
+      if (!take_sink(lock, call)) return call.timeout_code();
+      const std::uint64_t wakes = wakes_; // one that comes meanwhile counts
+      int code = -ESHUTDOWN;
+      while (!closed_ && (code = call_sink(lock, sink_.flush)) == -EINTR) continue;
+      flush_ = {};
+      if (code == -EAGAIN) flush_ = {true, wakes, backoff_ns_ ? now_ns() + backoff_ns(1) : 0};
+      give_sink(lock);
+      if (code != -EAGAIN) return code;
+      continue;
+    }
+    if (!wait(lock, call)) return call.timeout_code();
+    progress(lock);
+  }
+}
+
+int Batcher::do_close(Lock &lock, Call &call) noexcept {
+  if (!call.is_poll && is_inside()) return -EDEADLK;
+  if (!closing_) {
+    closing_ = true;
+    if (filling_) seal_filling();
+    changed(kForRoom);
+  }
+  if (closed_) return 0;
+  if (const int code = do_flush(lock, call)) return code == -ESHUTDOWN && closed_ ? 0 : code;
+  if (!take_sink(lock, call)) return call.timeout_code();
+  const int given_up = std::exchange(given_up_, 0);
+  const int code = closed_ ? 0 : close_sink(lock);
+  give_sink(lock);
+  return given_up ? given_up : code;
+}
+
+int Batcher::flush(std::int64_t timeout_us) noexcept {
+  Lock lock(mutex_);
+  Call call{.is_poll = false, .kind = kForLevel, .deadline_ns = deadline_of(timeout_us)};
+  int code = do_flush(lock, call);
+  if (code == 0) code = std::exchange(given_up_, 0);
+  progress(lock);
+  return code;
+}
+
+int Batcher::close(std::int64_t timeout_us) noexcept {
+  Lock lock(mutex_);
+  Call call{.is_poll = false, .kind = kForLevel, .deadline_ns = deadline_of(timeout_us)};
+  const int code = do_close(lock, call);
+  progress(lock);
+  return code;
+}
+
+// ---- Polls ----
+
+template <class Body>
+int Batcher::poll(const bw_waker_t *wake, std::uint32_t kind, Body body) noexcept {
+  Lock lock(mutex_);
+  Call call{.is_poll = true, .kind = kind};
+  int code = body(lock, call);
+  // The mutex was not given up since the body's last look.
+  if (code == -EAGAIN && wake) {
+    if (const int failure = waits_.add_waker(*wake, pending(kind))) code = failure;
+  }
+  progress(lock);
+  return code;
+}
+
+int Batcher::do_poll_ready(Lock &lock, Call &call) noexcept {
+  if (closing_) return -ESHUTDOWN;
+  if (make_room(shortest_)) return 0;
+  progress(lock);
+  if (!closing_ && !filling_) {
+    if (const int code = look_at_held(lock, call, kEverything)) return code;
+  }
+  return closing_ ? -ESHUTDOWN : filling_ ? 0 : -EAGAIN;
+}
+
+int Batcher::poll_ready(const bw_waker_t *wake) noexcept {
+  return poll(wake, kForRoom, [this](Lock &lock, Call &call) { return do_poll_ready(lock, call); });
+}
+
+int Batcher::poll_flush(const bw_waker_t *wake) noexcept {
+  return poll(wake, kForLevel, [this](Lock &lock, Call &call) {
+    const int code = do_flush(lock, call);
+    return code == 0 ? std::exchange(given_up_, 0) : code;
+  });
+}
+
+int Batcher::poll_close(const bw_waker_t *wake) noexcept {
+  return poll(wake, kForLevel, [this](Lock &lock, Call &call) { return do_close(lock, call); });
+}
+
+int Batcher::unwake(const bw_waker_t &wake) noexcept {
+  if (waits_.take_back(wake)) return 1;
+  waits_.sleep({.mask = kForCallback, .waker = wake}, kNever);
+  return 0;
+}
+
+// The sink, or who asks it, says that it is worth another try.
+int Batcher::wake() noexcept {
+  Lock lock(mutex_);
+  wakes_ = wakes_ + 1;
+  start_round();
+  kick();
+  changed(kForRoom | kForLevel);
+  tell(lock);
+  return 0;
+}
+
+// ---- Waiting ----
+
+bool Batcher::is_pending(const Pending &why) noexcept {
+  if ((why.mask & kForRoom) && room_turns_.load(std::memory_order_acquire) != why.turn) return false;
+  if ((why.mask & kForLevel) && level_turns_.load(std::memory_order_acquire) != why.turn) return false;
+  if ((why.mask & kForService) && kicks_.load(std::memory_order_acquire) != why.kicks) return false;
+  if ((why.mask & kForCopies) && why.buffer->has_reached(slots_, why.goal)) return false;
+  if ((why.mask & kForCallback) && !waits_.is_called_elsewhere(why.waker)) return false;
+  return true;
+}
+
+bool Batcher::check_pending(void *batcher, const Pending &why) noexcept {
+  return static_cast<Batcher *>(batcher)->is_pending(why);
+}
+
+// What changes of that kind from now on. Under the mutex, after the last look.
+Pending Batcher::pending(std::uint32_t kind) noexcept {
+  const auto &turns = kind == kForRoom ? room_turns_ : level_turns_;
+  return {.mask = kind, .turn = turns.load(std::memory_order_relaxed)};
+}
+
+// Sleeps until something changed that the call waits for. False: it may not, or its time is over.
+bool Batcher::wait(Lock &lock, Call &call) noexcept {
+  if (call.is_poll) return false;
+  const Pending why = pending(call.kind);
+  lock.unlock();
+  const bool has_changed = waits_.sleep(why, call.deadline_ns);
+  lock.lock();
+  return has_changed;
+}
+
+void Batcher::changed(std::uint32_t kinds) noexcept {
+  if (kinds & kForRoom) room_turns_.fetch_add(1, std::memory_order_release);
+  if (kinds & kForLevel) level_turns_.fetch_add(1, std::memory_order_release);
+  waits_.set_stamp(++happened_);
+  waits_.signal(kinds);
+}
+
+// There is, or may be, something for our thread to do. From any thread, with the mutex or without.
+void Batcher::kick() noexcept {
+  if (!has_service_) return;
+  kicks_.fetch_add(1, std::memory_order_release);
+  waits_.signal(kForService);
+}
+
+// ---- Telling ----
+
+// What every call does before it sleeps or ends.
+void Batcher::progress(Lock &lock) noexcept {
+  do {
+    drive(lock, false);
+  } while (tell(lock));
+}
+
+// Calls what is due, one thread at a time. False: there was nothing, or it is not for this thread to do.
+bool Batcher::tell(Lock &lock) noexcept {
+  if (teller_ != 0 || sink_owner_ == thread_identity()) return false;
+  teller_ = thread_identity();
+  bool any = false;
+  while (tell_one(lock)) any = true;
+  teller_ = 0;
+  return any;
+}
+
+// Items, an edge of pressure or a waker, whatever happened first.
+bool Batcher::tell_one(Lock &lock) noexcept {
+  BatchBlock *first = nullptr;
+  std::uint64_t when = UINT64_MAX;
+  for (BatchBlock *block = oldest_; block; block = block->next) {
+    if (!block->has_to_tell() || block->fates[block->told].when >= when) continue;
+    first = block;
+    when = block->fates[block->told].when;
+  }
+  const bool is_edge = edge_.is_pending && edge_.when < when;
+  if (is_edge) when = edge_.when;
+  bw_waker_t waker;
+  if (waits_.has_due() && waits_.next_due(waker, when)) {
+    lock.unlock();
+    waker.wake(waker.arg);
+    waits_.call_ended();
+    lock.lock();
+  } else if (is_edge) {
+    edge_.is_pending = false;
+    const bool on = edge_.on;
+    lock.unlock();
+    options_.pressure(options_.arg, on);
+    lock.lock();
+  } else if (first) {
+    tell_items(lock, *first);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// The next items of a batch that have the same fate.
+void Batcher::tell_items(Lock &lock, BatchBlock &block) noexcept {
+  await_copies(lock, block); // of what was discarded before it was offered
+  const Fate fate = block.fates[block.told];
+  if (options_.delivered) {
+    lock.unlock();
+    options_.delivered(options_.arg, block.items + block.told, fate.run, fate.code);
+    lock.lock();
+  }
+  block.told += fate.run;
+  if (block.told == block.count) block_is_told(block);
+  changed(kForLevel);
+}
+
+void Batcher::block_is_told(BatchBlock &block) noexcept {
+  const std::uint64_t begun_ns = block.begun_ns.load(std::memory_order_relaxed);
+  in_batch_.record(block.sealed_ns - std::min(block.sealed_ns, begun_ns));
+  to_delivered_.record(block.settled_ns - std::min(block.settled_ns, begun_ns));
+  BatchBlock *before = nullptr;
+  for (BatchBlock *each = oldest_; each != &block; each = each->next) before = each;
+  (before ? before->next : oldest_) = block.next;
+  if (newest_ == &block) newest_ = before;
+  free_block(block);
+}
+
+// ---- Our thread ----
+
+void *Batcher::service_main(void *batcher) noexcept {
+  thread_state.is_service = true;
+  static_cast<Batcher *>(batcher)->service();
+  return nullptr;
+}
+
+// Seals what has lingered, and tries again what had to wait. In the background it is the one that calls write.
+void Batcher::service() noexcept {
+  Lock lock(mutex_);
+  while (!stop_) {
+    const Pending idle{.mask = kForService, .kicks = kicks_.load(std::memory_order_acquire)};
+    const std::uint64_t now = now_ns();
+    bool is_due = background_;
+    if (linger_end() <= now) {
+      seal_filling();
+      is_due = true;
+    }
+    if (retry_time() <= now) is_due = true;
+    if (flush_.not_before_ns != 0 && flush_.not_before_ns <= now) {
+      flush_ = {};
+      changed(kForLevel);
+    }
+    if (is_due) drive(lock, true);
+    tell(lock);
+    const std::uint64_t flush_time = flush_.not_before_ns ? flush_.not_before_ns : kNever;
+    const std::uint64_t end = std::min({linger_end(), retry_time(), flush_time});
+    lock.unlock();
+    waits_.sleep(idle, end);
+    lock.lock();
+  }
+}
+
+// When the filling batch is to be sealed.
+std::uint64_t Batcher::linger_end() noexcept {
+  const std::uint64_t begun_ns = filling_ && linger_ns_ ? filling_->begun_ns.load(std::memory_order_relaxed) : 0;
+  return begun_ns == 0 ? kNever : begun_ns > kNever - linger_ns_ ? kNever : begun_ns + linger_ns_;
+}
+
+// When the batch that is next may be offered again.
+std::uint64_t Batcher::retry_time() noexcept {
+  const BatchBlock *block = next_in_line();
+  return block && block->not_before_ns ? block->not_before_ns : kNever;
+}
+
+} // namespace bwlib
