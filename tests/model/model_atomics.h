@@ -78,6 +78,11 @@ class ModelAtomic {
   bool compare_exchange_strong(T &expected, T value, std::memory_order order, Here here = Here::current()) {
     return atomic_.compare_exchange_strong(expected, value, to_relacy(order), to_info(here));
   }
+  bool compare_exchange_weak(T &expected, T value, std::memory_order order, std::memory_order failure,
+                             Here here = Here::current()) {
+    const rl::debug_info info = to_info(here);
+    return atomic_.compare_exchange_weak(expected, value, to_relacy(order), info, to_relacy(failure), info);
+  }
 
  private:
   rl::atomic<T> atomic_;

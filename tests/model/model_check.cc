@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "batch_scenario.h"
 #include "inline_scenario.h"
 #include "reader_scenario.h"
 #include "ring_scenario.h"
@@ -105,6 +106,12 @@ const Entry kEntries[] = {
     entry<InlineReaderScenario>("readers-inline", 200'000, 0),
     entry<BrimReaderScenario>("readers-brim", 200'000, 1),
     entry<RingReaderScenario>("readers-ring", 200'000, 0),
+    entry<BatchScenario<1>>("batch", 200'000, 0),
+    entry<BatchScenario<2>>("batch-ring", 200'000, 0),
+    entry<BatchStaleScenario<1>>("batch-stale", 200'000, 0),
+    entry<BatchStaleScenario<2>>("batch-stale-ring", 200'000, 0),
+    entry<BatchMarkScenario>("batch-mark", 200'000, 0),
+    entry<BatchOpenMarkScenario>("batch-mark-open", 200'000, 0),
 };
 
 bool run(const Entry &scenario, const Search &how, const Options &options) {

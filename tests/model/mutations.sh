@@ -1,6 +1,6 @@
 #!/bin/sh
 # Shows that the model check is worth something: breaks the protocol headers, one line at a time, and demands that
-# the check fails each time.
+# the check fails each time. What Batcher does in its .cc files is broken in batch_rig.h, which follows it.
 #
 #   mutations.sh [-n] [name...]      all, or those named; -n: only says which do not apply any more
 #
@@ -10,7 +10,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 src=${SRC:-$here/../../src}
 cxx=${CXX:-c++}
-headers="atomics.h buffer_state.h copy_slots.h flush_buffer.h buffer_ring.h"
+headers="aligned_memory.h atomics.h batch_state.h buffer_state.h copy_slots.h flush_buffer.h buffer_ring.h"
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
 only_apply=no
@@ -22,23 +22,25 @@ chosen=" $* "
 caught=0
 survived=0
 
-# The check of the headers in $work, until it fails; most mutations do at once.
+# The check of what is in $work, until it fails; most mutations do at once.
 check() {
-  $cxx -std=c++20 -O1 -U_FORTIFY_SOURCE -w -I"$work" "$here/model_check.cc" -o "$work/model_check" || return 3
+  $cxx -std=c++20 -O1 -U_FORTIFY_SOURCE -w "$work/model_check.cc" -o "$work/model_check" || return 3
   timeout 900 "$work/model_check" --short --stop >"$work/out" 2>&1 || return
   timeout 900 "$work/model_check" --stop >"$work/out" 2>&1
 }
 
 copy_headers() {
   for header in $headers; do cp "$src/$header" "$work/$header" || exit 2; done
+  cp "$here"/*.h "$here/model_check.cc" "$work" || exit 2
 }
 
 # mutate <name> <header> <sed script>
 mutate() {
   case $chosen in "  " | *" $1 "*) ;; *) return ;; esac
   copy_headers
-  sed -E "$3" "$src/$2" >"$work/$2"
-  if cmp -s "$src/$2" "$work/$2"; then
+  cp "$work/$2" "$work/original"
+  sed -E "$3" "$work/original" >"$work/$2"
+  if cmp -s "$work/original" "$work/$2"; then
     printf '%-26s does not apply any more\n' "$1"
     survived=$((survived + 1))
     return
@@ -68,7 +70,12 @@ fi
 #   is_round(), and tail_ in tail(), loaded relaxed: what the reader has read before gives the order;
 #   accepted() without is_open(): beyond the end the sums never agree;
 #   the word stored relaxed in seal() and end_flight(): sealed_ and retired_ carry the release;
-#   reserve() without its release, or a slot's owner and bit taken relaxed: one of the two is enough for sum().
+#   reserve() without its release, or a slot's owner and bit taken relaxed: one of the two is enough for sum();
+#   try_reserve() with a relaxed failure: the success that follows acquires;
+#   close() relaxed: it gives numbers only, and who takes the items acquires in sum();
+#   the pointer to the filling batch relaxed: what it points to is there for good, and the word gives the order;
+#   the mark of a batch not yet open stored relaxed: open() releases it.
+# Not run: reserve_alone(), for batchers of one producer.
 order='std::memory_order_'
 
 # ---- Orders ----
@@ -79,6 +86,11 @@ mutate word-relaxed flush_buffer.h "/uint64_t word\\(/ s/${order}[a-z_]+/${order
 mutate word-acquire flush_buffer.h "/uint64_t word\\(/ s/${order}seq_cst/${order}acquire/"
 mutate position-relaxed flush_buffer.h "/position_\\.store/ s/${order}release/${order}relaxed/"
 mutate base-relaxed flush_buffer.h "/base_\\.load/ s/${order}acquire/${order}relaxed/"
+mutate try-reserve-relaxed flush_buffer.h "/bool try_reserve\\(/,/^  }/ s/${order}[a-z_]+/${order}relaxed/g"
+mutate try-reserve-release flush_buffer.h "/bool try_reserve\\(/,/^  }/ { s/${order}acquire/${order}relaxed/; s/${order}seq_cst/${order}release/; }"
+mutate try-reserve-acq-rel flush_buffer.h "/bool try_reserve\\(/,/^  }/ s/${order}seq_cst/${order}acq_rel/"
+mutate mark-release batch_rig.h "/mark\\.store/ s/${order}seq_cst/${order}release/"
+mutate mark-acquire batch_rig.h "/mark\\.load/ s/${order}seq_cst/${order}acquire/"
 mutate done-relaxed atomics.h "/kOwnDoneStore/ s/${order}release/${order}relaxed/"
 mutate common-done-relaxed copy_slots.h "/fetch_add\\(bytes/ s/${order}seq_cst/${order}relaxed/"
 mutate common-watched-relaxed copy_slots.h "/bool commit_common\\(/,/^  }/ s/watched.load\\(${order}seq_cst/watched.load(${order}relaxed/"
@@ -123,6 +135,27 @@ mutate sealed-before-round buffer_ring.h "/bool accepted\\(/,/^  }/ {
   s/^( *)round = |^( *)const std::uint64_t round = /\\1if (!sealed_committed()) return false; &/
   s/ \\|\\| !sealed_committed\\(\\)//
 }"
+mutate try-reserve-in-two flush_buffer.h "/bool try_reserve\\(/,/^  }/ {
+  s/return .*/if (const auto now = word_.load(${order}seq_cst); now != word) return word = now, false;/
+  s/^ *std::memory_order_acquire\\);/    return word_.store(word + buffer_state::increment(more), ${order}seq_cst), true;/
+}"
+mutate close-in-two flush_buffer.h "/uint64_t close\\(/,/^  }/ {
+  s/return .*/const std::uint64_t word = word_.load(${order}seq_cst);/
+  s/^ *word_\\.exchange.*/    word_.store(buffer_state::closed(capacity_, BufferPhase::kSealed), ${order}seq_cst); return buffer_state::offset(word);/
+}"
+mutate mark-after-open batch_rig.h "/void open_next\\(/,/^  }/ {
+  /set_mark/ d
+  s/^( *filling_ = .*)/\\1 set_mark(block, mark);/
+}"
+mutate mark-after-look batch_rig.h "/bool look_at_pressure\\(/,/^  }/ {
+  /set_mark/ d
+  s/return (.*);/const bool seen = \\1; set_mark(*filling_, mark); return seen;/
+}"
+mutate copies-before-bytes batch_rig.h "/bool try_send\\(/,/^  }/ {
+  /slots_\\.commit/ d
+  s/^( *)(const unsigned round = .*)/\\1slots_.commit(slot, thread, block.buffer.index(), 1); \\2/
+}"
+mutate open-before-taken batch_rig.h "/void go_round\\(/,/^  }/ s/if \\(kBlocks > 1\\) open_next/open_next/"
 
 # ---- What is looked at, and counted ----
 mutate two-pens buffer_ring.h "/bool try_pen\\(/,/^  }/ s/if \\(offset > capacity_\\) return false;//"
@@ -141,6 +174,20 @@ mutate slot-shared copy_slots.h "s/slot.owner.compare_exchange_strong\\(owner, t
 mutate tail-any-round buffer_ring.h "/bool tail\\(/,/^  }/ s/if \\(!is_round\\(round\\)\\) return false;//"
 mutate accepted-any-round buffer_ring.h "/bool accepted\\(/,/^  }/ s/!is_round\\(round\\) \\|\\| //"
 mutate accepted-not-sealed buffer_ring.h "/bool accepted\\(/,/^  }/ s/ \\|\\| !sealed_committed\\(\\)//"
+mutate fits-item-more batch_state.h "/bool fits\\(/,/^}/ s/ < / <= /"
+mutate fits-any-items batch_state.h "/bool fits\\(/,/^}/ s/items\\(offset\\) < items\\(capacity\\) && //"
+mutate fits-byte-more batch_state.h "/bool fits\\(/,/^}/ s/- bytes\\(offset\\)/- bytes(offset) + 1/"
+mutate fits-byte-less batch_state.h "/bool fits\\(/,/^}/ s/length <= /length < /"
+mutate mark-by-both batch_state.h "/bool has_reached\\(/,/^}/ s/\\|\\|/\\&\\&/"
+mutate mark-items-beyond batch_state.h "/bool has_reached\\(/,/^}/ s/items\\(offset\\) >=/items(offset) >/"
+mutate mark-bytes-beyond batch_state.h "/bool has_reached\\(/,/^}/ s/bytes\\(offset\\) >=/bytes(offset) >/"
+mutate place-no-slack batch_state.h "/uint64_t place\\(/,/^}/ s/ \\+ items\\(offset\\) \\* slack//"
+mutate place-unaligned batch_state.h "/uint64_t place\\(/,/^}/ s/align_up\\((.*), alignment\\)/\\1/"
+mutate goal-beyond flush_buffer.h "/bool has_reached\\(/,/^  }/ s/>= 0/> 0/"
+mutate goal-short flush_buffer.h "/bool has_reached\\(/,/^  }/ s/>= 0/>= -1/"
+mutate seal-counts-bytes batch_rig.h "/buffer\\.seal\\(/ s/::items/::bytes/"
+mutate commit-counts-bytes batch_rig.h "/slots_\\.commit\\(/ s/, 1\\)/, length)/"
+mutate copies-not-awaited batch_rig.h "/^ *await_copies\\(block, count\\);/ d"
 
-[ $only_apply = yes ] || printf '%d caught, %d not\n' "$caught" "$survived"
+[ $only_apply = yes ] || printf '%d of %d mutations caught\n' "$caught" "$((caught + survived))"
 [ "$survived" -eq 0 ]

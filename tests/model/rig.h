@@ -11,6 +11,38 @@
 
 namespace model {
 
+// Memory for CopySlots, with atomics that are made anew for every run.
+template <class Model, unsigned kBuffers>
+class SlotMemory {
+ public:
+  using Slots = bwlib::CopySlots<Model>;
+
+  SlotMemory() {
+    for (unsigned index = 0; index < kCount; ++index) {
+      auto *slot = ::new (memory_ + index * Slots::stride(kBuffers)) Slot;
+      for (unsigned buffer = 0; buffer < kBuffers; ++buffer) ::new (&slot->done()[buffer]) Counter(0);
+    }
+  }
+  ~SlotMemory() {
+    for (unsigned index = 0; index < kCount; ++index) {
+      auto *slot = reinterpret_cast<Slot *>(memory_ + index * Slots::stride(kBuffers));
+      for (unsigned buffer = 0; buffer < kBuffers; ++buffer) slot->done()[buffer].~Counter();
+      slot->~Slot();
+    }
+  }
+  SlotMemory(const SlotMemory &) = delete;
+  SlotMemory &operator=(const SlotMemory &) = delete;
+
+  void *get() { return memory_; }
+
+ private:
+  using Slot = bwlib::CopySlot<Model>;
+  using Counter = typename Slots::Counter;
+  static constexpr unsigned kCount = Slots::kOwnSlots + Slots::kCommonSlots;
+
+  alignas(64) char memory_[Slots::bytes(kBuffers)];
+};
+
 // The ring, its slots and the bytes of its blocks, in memory that is made anew for every run. kHeadRoom is 0 but for
 // files (see BufferRing).
 template <class Model, unsigned kBuffers, unsigned kCapacity, unsigned kHeadRoom = 0>
@@ -28,21 +60,10 @@ class Rig {
   enum class Grant { kDone, kPen, kClosed };
 
   Rig() {
-    for (unsigned index = 0; index < kSlotCount; ++index) {
-      auto *slot = ::new (slot_memory_ + index * Slots::stride(kBuffers)) Slot;
-      for (unsigned buffer = 0; buffer < kBuffers; ++buffer) ::new (&slot->done()[buffer]) Counter(0);
-    }
-    slots_.attach(slot_memory_, kBuffers, true);
+    slots_.attach(slot_memory_.get(), kBuffers, true);
     ring_.attach(buffers_, kBuffers, blocks_, kBlock, kBlock, &slots_, kHeadRoom);
     ring_.rotate(0);
     release_pen(); // the maker held it until now
-  }
-  ~Rig() {
-    for (unsigned index = 0; index < kSlotCount; ++index) {
-      auto *slot = reinterpret_cast<Slot *>(slot_memory_ + index * Slots::stride(kBuffers));
-      for (unsigned buffer = 0; buffer < kBuffers; ++buffer) slot->done()[buffer].~Counter();
-      slot->~Slot();
-    }
   }
   Rig(const Rig &) = delete;
   Rig &operator=(const Rig &) = delete;
@@ -323,9 +344,6 @@ class Rig {
   std::int64_t ghost_end[kStreamMax] = {}; // by record
 
  private:
-  using Counter = typename Slots::Counter;
-  static constexpr unsigned kSlotCount = Slots::kOwnSlots + Slots::kCommonSlots;
-
   // What byte `index` of a record looks like; records are counted from 1.
   static int code(unsigned record, unsigned index) { return static_cast<int>(record * kRecordMax + index); }
 
@@ -384,7 +402,7 @@ class Rig {
     release_pen();
   }
 
-  alignas(64) char slot_memory_[Slots::bytes(kBuffers)];
+  SlotMemory<Model, kBuffers> slot_memory_;
   char blocks_[kBuffers * kBlock]; // addresses only; what lies there is in bytes_
   ModelPlain<int> bytes_[kBuffers * kBlock];
   ModelPlain<int> sink_calls_;
