@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "batches.h"
 #include "commit_peers.h"
 #include "file_peers.h"
 #include "our_files.h"
@@ -20,8 +21,8 @@ Bound at_most(std::string what, std::optional<Spread> measured, double limit, co
 // Goals about one setting: names the cases in it and makes bounds of their ratios.
 class InSetting {
  public:
-  InSetting(const Results &results, int threads, std::size_t bytes)
-      : results_(results), threads_(threads), bytes_(bytes) {}
+  InSetting(const Results &results, int threads, std::size_t bytes, const char *target = "null")
+      : results_(results), target_(target), threads_(threads), bytes_(bytes) {}
 
   Bound times(const char *ours, const char *other, double limit) const {
     return at_most(other, results_.ratio(name(ours), name(other)), limit, "x");
@@ -32,9 +33,10 @@ class InSetting {
   }
 
  private:
-  std::string name(const char *subject) const { return case_name("null", threads_, bytes_, subject); }
+  std::string name(const char *subject) const { return case_name(target_, threads_, bytes_, subject); }
 
   const Results &results_;
+  const char *target_;
   int threads_;
   std::size_t bytes_;
 };
@@ -94,6 +96,22 @@ Goal lanes_goal(const Results &results, const char *lanes) {
           pair.ns(lanes),
           {pair.times(lanes, kMemcpyLimit, 2)},
           {pair.times(lanes, kMemcpyLimit, 1.3)}};
+}
+
+Goal batch_alone_goal(const Results &results) {
+  const InSetting alone(results, 1, 64, "batches");
+  return {"batch, 1 producer, 64 B",
+          alone.ns(kBatchUnshared),
+          {alone.times(kBatchUnshared, kVector, 1)},
+          {alone.times(kBatchUnshared, kVector, 0.6)}};
+}
+
+Goal batch_pair_goal(const Results &results) {
+  const InSetting pair(results, 2, 64, "batches");
+  return {"batch, 2 producers, 64 B",
+          pair.ns(kBatch),
+          {pair.times(kBatch, kMutexVector, 0.5)},
+          {pair.times(kBatch, kMutexVector, 0.2)}};
 }
 
 // The larger of what a writer asked for and what it has in RAM once it was used.
@@ -263,6 +281,8 @@ std::vector<Goal> evaluate_goals(const Results &results, const std::optional<Wri
   for (const std::size_t bytes : kGoalSizes) goals.push_back(scaling_goal(results, bytes));
   goals.push_back(lanes_goal(results, kLanes));
   goals.push_back(lanes_goal(results, kLanesBackground));
+  goals.push_back(batch_alone_goal(results));
+  goals.push_back(batch_pair_goal(results));
   goals.push_back(memory_goal(memory));
   goals.push_back(allocations_goal(results));
   for (Goal &goal : disk_goals(results)) goals.push_back(std::move(goal));

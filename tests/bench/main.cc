@@ -5,9 +5,11 @@
 #include <exception>
 
 #include "allocations.h"
+#include "batch_peers.h"
 #include "commit_peers.h"
 #include "disk.h"
 #include "file_peers.h"
+#include "our_batches.h"
 #include "our_files.h"
 #include "ours.h"
 #include "peers.h"
@@ -96,6 +98,8 @@ Cast cast_for(const Disk &disk) {
   Cast cast;
   cast.streams = limits_and_peers();
   append(cast.streams, ours());
+  cast.batches = batch_peers();
+  append(cast.batches, our_batches());
   if (!disk.defect.empty()) {
     std::fprintf(stderr, "bw_bench: files and commits are left out: %s, %s\n", disk.name.c_str(), disk.defect.c_str());
     return cast;

@@ -37,6 +37,7 @@ enum class Purpose {
   kLatency,
   kAllocations,
   kDurable, // throughput of a whole file, until it is durable
+  kBatches, // throughput of batchers, whose records are items
   kCommits, // each record is durable before its thread writes the next; a run lasts a time, not a number of records
 };
 

@@ -50,15 +50,21 @@ class Planner {
 
   void add_allocations(std::size_t bytes) {
     Group group{"allocations/" + std::to_string(bytes) + "B", Purpose::kAllocations, {}};
-    for (const Subject &subject : subjects_) {
-      if (subject.kind != Kind::kOurs) continue;
-      add_case(group, "allocations", subject, {&targets_.null, subject.many_threads ? 2 : 1, bytes});
+    for (const auto *subjects : {&cast_.streams, &cast_.batches}) {
+      for (const Subject &subject : *subjects) {
+        if (subject.kind != Kind::kOurs) continue;
+        add_case(group, "allocations", subject, {&targets_.null, subject.many_threads ? 2 : 1, bytes});
+      }
     }
     keep(std::move(group));
   }
 
   void add_durable(const Target &target, int threads, std::size_t bytes) {
     add_all(cast_.files, Purpose::kDurable, target, threads, bytes);
+  }
+
+  void add_batches(int threads, std::size_t bytes) {
+    add_all(cast_.batches, Purpose::kBatches, targets_.batches, threads, bytes);
   }
 
   void add_commits(int threads) { add_all(cast_.commits, Purpose::kCommits, targets_.log, threads, kCommitBytes); }
@@ -101,10 +107,11 @@ class Planner {
 
 } // namespace
 
-Extent quick_extent() { return {{1, 2, 64}, {1, 2}, {64, 100, 256, 1024}, {64, 1024}}; }
+Extent quick_extent() { return {{1, 2, 64}, {1, 2}, {1, 2}, {64, 100, 256, 1024}, {64, 1024}, {64}}; }
 
 Extent full_extent() {
-  return {{1, 2, 8, 64}, {1, 2, 8, 64}, {16, 64, 100, 256, 1024, 4096}, {16, 64, 100, 256, 1024, 4096}};
+  const std::vector<std::size_t> sizes = {16, 64, 100, 256, 1024, 4096};
+  return {{1, 2, 8, 64}, {1, 2, 8, 64}, {1, 2, 8}, sizes, sizes, {16, 64, 1024}};
 }
 
 Targets targets_in(const std::string &directory) {
@@ -112,6 +119,7 @@ Targets targets_in(const std::string &directory) {
   return {
       .null = {"null", "/dev/null"},
       .file = {"file", prefix + "data", true},
+      .batches = {"batches", ""},
       .fresh = {"files/fresh", prefix + "fresh", true},
       .overwritten = {"files/overwritten", prefix + "overwritten", true, true},
       .log = {"commits", prefix + "log", true},
@@ -135,6 +143,9 @@ std::vector<Group> plan(const Extent &extent, const Cast &cast, const Targets &t
   }
   for (const int threads : extent.file_threads) {
     for (const std::size_t bytes : extent.file_sizes) planner.add_everybody(targets.file, threads, bytes);
+  }
+  for (const int threads : extent.batch_threads) {
+    for (const std::size_t bytes : extent.batch_sizes) planner.add_batches(threads, bytes);
   }
   for (const Target *target : {&targets.fresh, &targets.overwritten}) {
     for (const int threads : kDurableThreads) {

@@ -10,8 +10,8 @@ namespace bwbench {
 
 // The settings of the full table, and what is measured besides.
 struct Extent {
-  std::vector<int> null_threads, file_threads;
-  std::vector<std::size_t> null_sizes, file_sizes;
+  std::vector<int> null_threads, file_threads, batch_threads;
+  std::vector<std::size_t> null_sizes, file_sizes, batch_sizes;
 };
 // To durable there is one extent: how long it takes is decided by the size of the file.
 inline constexpr int kDurableThreads[] = {1, 2};
@@ -24,7 +24,7 @@ Extent full_extent();
 inline constexpr std::size_t kGoalSizes[] = {64, 100, 256, 1024};
 
 struct Targets {
-  Target null, file;
+  Target null, file, batches;
   Target fresh, overwritten, log, callback_log; // on a disk
 };
 // All of them, in that directory.
@@ -32,7 +32,7 @@ Targets targets_in(const std::string &directory);
 
 // Who is measured with what.
 struct Cast {
-  std::vector<Subject> streams;
+  std::vector<Subject> streams, batches;
   std::vector<Subject> files, commits, callbacks; // empty: there is no disk to measure on
 };
 

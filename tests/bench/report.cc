@@ -7,6 +7,7 @@
 #include <ctime>
 #include <fstream>
 
+#include "batches.h"
 #include "text.h"
 
 namespace bwbench {
@@ -162,22 +163,33 @@ class MatrixTable {
         table_.head.push_back(std::to_string(setting.record_bytes) + " B");
       }
     }
-    for (const Subject &subject : purpose == Purpose::kDurable ? report.cast.files : report.cast.streams) {
-      add_row(subject);
-    }
+    for (const Subject &subject : subjects(report.cast, purpose)) add_row(subject);
   }
 
   static bool in_matrix(const Result &result) {
-    if (result.purpose() == Purpose::kDurable) return true;
+    if (result.purpose() == Purpose::kDurable || result.purpose() == Purpose::kBatches) return true;
     return result.purpose() == Purpose::kThroughput && !result.group.starts_with("scaling/");
   }
   const Table &table() const noexcept { return table_; }
 
  private:
+  static const std::vector<Subject> &subjects(const Cast &cast, Purpose purpose) {
+    switch (purpose) {
+      case Purpose::kDurable: return cast.files;
+      case Purpose::kBatches: return cast.batches;
+      default: return cast.streams;
+    }
+  }
+
   static std::string title(const Target &target, int threads, Purpose purpose) {
     if (purpose == Purpose::kDurable) {
       return (target.overwritten ? "Overwritten file, " : "Fresh file, ") + threads_text(threads) +
              ", until durable: GB/s [min..max], ratio (more is faster) and CPU seconds a GB";
+    }
+    if (purpose == Purpose::kBatches) {
+      return "Batches of " + std::to_string(kBatchItems) + " items, " +
+             (threads == 1 ? "1 producer" : std::to_string(threads) + " producers") +
+             ": ns per item [min..max] and ratio";
     }
     return (target.is_file ? "Page-cache file, " : "/dev/null, ") + threads_text(threads) +
            ": ns per record [min..max] and ratio";

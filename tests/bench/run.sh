@@ -22,7 +22,7 @@ want() {
     echo "cannot install:$missing" >&2
 }
 
-want g++ make cmake libspdlog-dev fio librocksdb-dev
+want g++ make cmake libspdlog-dev fio librocksdb-dev libconcurrentqueue-dev
 
 cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DBW_BUILD_BENCH=ON \
   -DBW_BUILD_TESTS=OFF -DBW_BUILD_EXAMPLES=OFF >&2
