@@ -69,6 +69,8 @@ struct BatchBlock {
   std::uint32_t attempt = 0;
   std::uint32_t failures = 0; // in this round
   bool has_failed = false;    // in any
+  bool is_retry = false;      // it had when it was offered last
+  bool is_timed = false;      // a linger or a back-off is over: our thread sees to it, inline too
   int code = 0;               // kHeld: why
   std::uint64_t sealed_ns = 0, settled_ns = 0;
 

@@ -1,7 +1,7 @@
 // Accepting items; making and freeing a batcher.
 #include "batcher.h"
 
-#include <sched.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -153,7 +153,7 @@ bool Batcher::make_room(std::uint64_t length) noexcept {
 
 // 0: look again. Otherwise what the send that finds no room gives.
 int Batcher::await_room(Lock &lock, Call &call) noexcept {
-  progress(lock);
+  while (!filling_ && step(lock)) continue;
   if (filling_ || closing_) return 0;
   if (call.is_poll) return -EAGAIN;
   const bool may_wait = !is_inside();
@@ -203,6 +203,7 @@ void Batcher::open_next() noexcept {
   BatchBlock &block = *free_;
   free_ = std::exchange(block.next, nullptr);
   block.begun_ns.store(0, std::memory_order_relaxed);
+  block.is_timed = false;
   block.life = BatchLife::kFilling;
   set_mark(block);
   block.buffer.open(0);
@@ -358,15 +359,18 @@ void Batcher::finish() noexcept {
     if (!give_up_hopeless()) wait(lock, call);
   }
   if (!closed_ && take_sink(lock, call)) {
-    if (!is_dead_ && sink_.flush) call_sink(lock, sink_.flush);
+    if (!is_dead_ && sink_.flush) call_flush(lock);
     close_sink(lock);
-    give_sink(lock);
+    give_sink();
   }
   stop_ = true;
   kick();
   lock.unlock();
   if (owned_) owned_->detach();
-  while (inside_.load(std::memory_order_acquire) != 0) sched_yield(); // their last instructions
+  while (inside_.load(std::memory_order_acquire) != 0) { // in their last callbacks or instructions
+    constexpr timespec kPause{0, 50'000};
+    nanosleep(&kPause, nullptr);
+  }
   if (has_service_) pthread_join(service_thread_, nullptr);
   waits_.fire_all();
   lock.lock();

@@ -129,7 +129,12 @@ class Batcher {
     std::uint32_t kind; // what it waits for: kForRoom or kForLevel
     std::uint64_t deadline_ns = kNever;
     bool asked_again = false; // it has tried to start a round
-    int timeout_code() const noexcept { return is_poll ? -EAGAIN : -ETIMEDOUT; }
+    bool is_pending = false;  // a poll's -EAGAIN is no result
+    bool is_over() const noexcept { return deadline_ns != kNever && now_ns() >= deadline_ns; }
+    int give_up() noexcept {
+      is_pending = is_poll;
+      return is_poll ? -EAGAIN : -ETIMEDOUT;
+    }
   };
   // An edge of pressure that is to be told.
   struct Edge {
@@ -180,10 +185,11 @@ class Batcher {
 
   // batcher_sink.cc: offering, answers
   bool take_sink(Lock &lock, Call &call) noexcept;
-  void give_sink(Lock &lock) noexcept;
+  void give_sink() noexcept;
+  int call_flush(Lock &lock) noexcept;
   int call_sink(Lock &lock, int (*callback)(void *)) noexcept;
   int close_sink(Lock &lock) noexcept;
-  void drive(Lock &lock, bool is_service) noexcept;
+  bool drive(Lock &lock, bool is_service) noexcept;
   BatchBlock *next_to_offer() noexcept;
   BatchBlock *next_in_line() noexcept;
   bool is_ready(const BatchBlock &block) const noexcept;
@@ -192,6 +198,8 @@ class Batcher {
   int take_answer(BatchBlock &block, int code, const int *codes) noexcept;
   void answer(BatchBlock &block, int code) noexcept;
   void answer_each(BatchBlock &block, const int *codes) noexcept;
+  static void await_offer(BatchBlock &block) noexcept;
+  void was_not_asked(BatchBlock &block) noexcept;
   void failed(BatchBlock &block, int code) noexcept;
   void not_ready(BatchBlock &block) noexcept;
   void hold(BatchBlock &block, int code) noexcept;
@@ -218,6 +226,7 @@ class Batcher {
   bool wait(Lock &lock, Call &call) noexcept;
   void changed(std::uint32_t kinds) noexcept;
   void kick() noexcept;
+  bool step(Lock &lock) noexcept;
   void progress(Lock &lock) noexcept;
   bool tell(Lock &lock) noexcept;
   bool tell_one(Lock &lock) noexcept;
@@ -226,6 +235,7 @@ class Batcher {
   static void *service_main(void *batcher) noexcept;
   void service() noexcept;
   std::uint64_t linger_end() noexcept;
+  bool has_timed() const noexcept;
   std::uint64_t retry_time() noexcept;
 
   // ---- What does not change ----
@@ -262,6 +272,7 @@ class Batcher {
   std::uint64_t sealed_items_ = 0, serial_ = 0;
   std::uint64_t happened_ = 0; // events
   std::uint32_t open_batches_ = 0, taken_batches_ = 0; // sealed and not settled; of these, taken by the sink
+  std::uint32_t sink_waiters_ = 0;
   BatchBlock *offering_ = nullptr; // write is running, and it was not answered yet
   std::uintptr_t sink_owner_ = 0, teller_ = 0;
   bool closing_ = false, closed_ = false, is_dead_ = false, stop_ = false;

@@ -73,10 +73,11 @@ int Batcher::do_flush(Lock &lock, Call &call) noexcept {
   const std::uint64_t target = sealed_items_;
   if (!call.is_poll) start_round();
   for (;;) {
-    progress(lock);
+    const bool has_moved = step(lock);
     if (const int code = look_at_held(lock, call, target)) return code;
     if (!oldest_ || oldest_->first > target) break;
-    if (!wait(lock, call)) return call.timeout_code();
+    if (has_moved && !call.is_over()) continue;
+    if (!wait(lock, call)) return call.give_up();
   }
   return sink_.flush ? flush_sink(lock, call) : 0;
 }
@@ -84,18 +85,17 @@ int Batcher::do_flush(Lock &lock, Call &call) noexcept {
 int Batcher::flush_sink(Lock &lock, Call &call) noexcept {
   for (;;) {
     if (flush_.is_ready(wakes_)) {
-      if (!take_sink(lock, call)) return call.timeout_code();
-      const std::uint64_t wakes = wakes_; // one that comes meanwhile counts
-      int code = -ESHUTDOWN;
-      while (!closed_ && (code = call_sink(lock, sink_.flush)) == -EINTR) continue;
-      flush_ = {};
-      if (code == -EAGAIN) flush_ = {true, wakes, backoff_ns_ ? now_ns() + backoff_ns(1) : 0};
-      give_sink(lock);
+      if (!take_sink(lock, call)) return call.give_up();
+      const bool is_ready = flush_.is_ready(wakes_); // others may have asked meanwhile
+      const std::uint64_t wakes = wakes_;            // one that comes meanwhile counts
+      const int code = !is_ready ? -EAGAIN : closed_ ? -ESHUTDOWN : call_flush(lock);
+      if (is_ready) flush_ = {};
+      if (is_ready && code == -EAGAIN) flush_ = {true, wakes, backoff_ns_ ? now_ns() + backoff_ns(1) : 0};
+      give_sink();
       if (code != -EAGAIN) return code;
-      continue;
+    } else if (!step(lock) && !wait(lock, call)) {
+      return call.give_up();
     }
-    if (!wait(lock, call)) return call.timeout_code();
-    progress(lock);
   }
 }
 
@@ -108,10 +108,10 @@ int Batcher::do_close(Lock &lock, Call &call) noexcept {
   }
   if (closed_) return 0;
   if (const int code = do_flush(lock, call)) return code == -ESHUTDOWN && closed_ ? 0 : code;
-  if (!take_sink(lock, call)) return call.timeout_code();
+  if (!take_sink(lock, call)) return call.give_up();
   const int given_up = std::exchange(given_up_, 0);
   const int code = closed_ ? 0 : close_sink(lock);
-  give_sink(lock);
+  give_sink();
   return given_up ? given_up : code;
 }
 
@@ -140,7 +140,7 @@ int Batcher::poll(const bw_waker_t *wake, std::uint32_t kind, Body body) noexcep
   Call call{.is_poll = true, .kind = kind};
   int code = body(lock, call);
   // The mutex was not given up since the body's last look.
-  if (code == -EAGAIN && wake) {
+  if (call.is_pending && wake) {
     if (const int failure = waits_.add_waker(*wake, pending(kind))) code = failure;
   }
   progress(lock);
@@ -154,7 +154,8 @@ int Batcher::do_poll_ready(Lock &lock, Call &call) noexcept {
   if (!closing_ && !filling_) {
     if (const int code = look_at_held(lock, call, kEverything)) return code;
   }
-  return closing_ ? -ESHUTDOWN : filling_ ? 0 : -EAGAIN;
+  if (closing_) return -ESHUTDOWN;
+  return filling_ ? 0 : call.give_up();
 }
 
 int Batcher::poll_ready(const bw_waker_t *wake) noexcept {
@@ -212,7 +213,7 @@ Pending Batcher::pending(std::uint32_t kind) noexcept {
 
 // Sleeps until something changed that the call waits for. False: it may not, or its time is over.
 bool Batcher::wait(Lock &lock, Call &call) noexcept {
-  if (call.is_poll) return false;
+  if (call.is_poll || call.is_over()) return false;
   const Pending why = pending(call.kind);
   lock.unlock();
   const bool has_changed = waits_.sleep(why, call.deadline_ns);
@@ -236,11 +237,15 @@ void Batcher::kick() noexcept {
 
 // ---- Telling ----
 
+// Offers one batch and tells what is to be told. False: there was nothing.
+bool Batcher::step(Lock &lock) noexcept {
+  const bool has_driven = drive(lock, false);
+  return tell(lock) || has_driven;
+}
+
 // What every call does before it sleeps or ends.
 void Batcher::progress(Lock &lock) noexcept {
-  do {
-    drive(lock, false);
-  } while (tell(lock));
+  while (step(lock)) continue;
 }
 
 // Calls what is due, one thread at a time. False: there was nothing, or it is not for this thread to do.
@@ -323,18 +328,18 @@ void Batcher::service() noexcept {
   while (!stop_) {
     const Pending idle{.mask = kForService, .kicks = kicks_.load(std::memory_order_acquire)};
     const std::uint64_t now = now_ns();
-    bool is_due = background_;
     if (linger_end() <= now) {
+      filling_->is_timed = true;
       seal_filling();
-      is_due = true;
     }
-    if (retry_time() <= now) is_due = true;
+    if (retry_time() <= now) next_in_line()->is_timed = true;
     if (flush_.not_before_ns != 0 && flush_.not_before_ns <= now) {
       flush_ = {};
       changed(kForLevel);
     }
-    if (is_due) drive(lock, true);
-    tell(lock);
+    bool has_moved = (background_ || has_timed()) && drive(lock, true);
+    has_moved = tell(lock) || has_moved;
+    if (has_moved) continue;
     const std::uint64_t flush_time = flush_.not_before_ns ? flush_.not_before_ns : kNever;
     const std::uint64_t end = std::min({linger_end(), retry_time(), flush_time});
     lock.unlock();
@@ -349,10 +354,18 @@ std::uint64_t Batcher::linger_end() noexcept {
   return begun_ns == 0 ? kNever : begun_ns > kNever - linger_ns_ ? kNever : begun_ns + linger_ns_;
 }
 
-// When the batch that is next may be offered again.
+// When the batch that is next may be offered again. Who has the sink kicks our thread when he gives it back.
 std::uint64_t Batcher::retry_time() noexcept {
-  const BatchBlock *block = next_in_line();
+  const BatchBlock *block = sink_owner_ == 0 && sink_waiters_ == 0 ? next_in_line() : nullptr;
   return block && block->not_before_ns ? block->not_before_ns : kNever;
+}
+
+// True if a batch waits that our thread has to see to, and so to all before it.
+bool Batcher::has_timed() const noexcept {
+  for (const BatchBlock *block = oldest_; block; block = block->next) {
+    if (block->is_timed && block->life == BatchLife::kWaiting) return true;
+  }
+  return false;
 }
 
 } // namespace bwlib

@@ -26,20 +26,32 @@ bool is_final(int code) noexcept {
 
 // ---- The sink ----
 
-// Waits for the sink as the call allows.
+// Waits for the sink as the call allows. Who waits comes before the next batch.
 bool Batcher::take_sink(Lock &lock, Call &call) noexcept {
-  while (sink_owner_ != 0) {
-    if (!wait(lock, call)) return false;
+  ++sink_waiters_;
+  bool is_free = sink_owner_ == 0;
+  while (!is_free && wait(lock, call)) is_free = sink_owner_ == 0;
+  --sink_waiters_;
+  if (is_free) {
+    sink_owner_ = thread_identity();
+  } else {
+    kick(); // our thread stood back
   }
-  sink_owner_ = thread_identity();
-  return true;
+  return is_free;
 }
 
-void Batcher::give_sink(Lock &lock) noexcept {
+// Whoever took it looks afterwards at what others sealed meanwhile.
+void Batcher::give_sink() noexcept {
   sink_owner_ = 0;
   changed(kForLevel);
   kick();
-  drive(lock, false); // what others sealed meanwhile
+}
+
+// By the owner of the sink.
+int Batcher::call_flush(Lock &lock) noexcept {
+  int code;
+  while ((code = call_sink(lock, sink_.flush)) == -EINTR) continue;
+  return code;
 }
 
 // flush or close, by the owner of the sink.
@@ -58,13 +70,15 @@ int Batcher::close_sink(Lock &lock) noexcept {
 
 // ---- Offering ----
 
-// Offers what may be offered now. Who finds the sink taken need not wait: its owner looks again.
-void Batcher::drive(Lock &lock, bool is_service) noexcept {
-  if (sink_owner_ != 0 || (background_ && !is_service) || !next_to_offer()) return;
+// Offers one batch, if there is one to be offered now. Who finds the sink taken need not wait: its owner looks again.
+bool Batcher::drive(Lock &lock, bool is_service) noexcept {
+  if (sink_owner_ != 0 || sink_waiters_ != 0 || (background_ && !is_service)) return false;
+  BatchBlock *block = next_to_offer();
+  if (!block) return false;
   sink_owner_ = thread_identity();
-  while (BatchBlock *block = next_to_offer()) offer(lock, *block);
-  sink_owner_ = 0;
-  changed(kForLevel);
+  offer(lock, *block);
+  give_sink();
+  return true;
 }
 
 // The batch that is next, if it may be offered now.
@@ -97,11 +111,11 @@ void Batcher::offer(Lock &lock, BatchBlock &block) noexcept {
   offering_ = &block;
   ++block.attempt;
   block.wakes = wakes_; // one that comes during write counts
-  const bool is_retry = block.has_failed;
+  block.is_retry = block.has_failed;
+  retries_ += block.is_retry;
   lock.unlock();
   const int code = guarded([&] { return sink_.write(ctx_, reinterpret_cast<bw_batch_view_t *>(&block)); });
   lock.lock();
-  if (code != -EAGAIN && code != -EINTR) retries_ += is_retry;
   if (offering_ != &block) return; // bw_batch_done() was quicker, and the block may be another batch by now
   offering_ = nullptr;
   if (code == BW_BATCH_TAKEN) {
@@ -109,8 +123,8 @@ void Batcher::offer(Lock &lock, BatchBlock &block) noexcept {
     ++taken_batches_;
     taken_items_ += block.part();
   } else if (code == -EINTR) {
-    block.life = BatchLife::kWaiting; // again at once
-    --block.attempt;
+    was_not_asked(block);
+    await_offer(block); // again at once
   } else {
     answer(block, code);
   }
@@ -162,9 +176,7 @@ int Batcher::take_answer(BatchBlock &block, int code, const int *codes) noexcept
 
 // One answer for the part that was offered.
 void Batcher::answer(BatchBlock &block, int code) noexcept {
-  block.life = BatchLife::kWaiting;
-  block.not_before_ns = 0;
-  block.needs_wake = false;
+  await_offer(block);
   if (code > 0) code = -EPROTO;
   if (code == 0) {
     settle(block, block.part(), 0, Reason::kDelivered);
@@ -172,6 +184,7 @@ void Batcher::answer(BatchBlock &block, int code) noexcept {
     block.is_dead = true;
     hold(block, code);
   } else if (code == -EAGAIN) {
+    was_not_asked(block);
     not_ready(block);
   } else if (!is_final(code)) {
     failed(block, code);
@@ -186,21 +199,24 @@ void Batcher::answer(BatchBlock &block, int code) noexcept {
 void Batcher::answer_each(BatchBlock &block, const int *codes) noexcept {
   const std::uint32_t count = block.part();
   int failure = 0; // of the first item that failed
-  bool is_dead = false, is_any_late = false;
+  bool is_dead = false;
   for (const int *code = codes; code != codes + count; ++code) {
     is_dead |= *code == BW_ESINK;
-    is_any_late |= *code == -EAGAIN;
     if (*code < 0 && *code != -EAGAIN && !is_final(*code) && failure == 0) failure = *code;
   }
   const bool is_over = failure != 0 && !is_dead && block.failures >= options_.retries;
   const bool gives_up = is_over && options_.when_failed == BW_FAILED_GIVE_UP;
-  split(block);
-  std::uint32_t kept = 0;
+  const auto settles = [gives_up](int code) {
+    return code == 0 || is_final(code) || (gives_up && code != -EAGAIN);
+  };
+  const bool is_any_settled = std::any_of(codes, codes + count, settles);
+  if (is_any_settled) split(block);
+  std::uint32_t kept = is_any_settled ? 0 : count;
   std::uint32_t settled = block.settled;
-  for (std::uint32_t index = 0; index < count; ++index) {
+  for (std::uint32_t index = 0; is_any_settled && index < count; ++index) {
     const std::uint32_t from = block.settled + index;
     const int code = codes[index];
-    if (code == 0 || is_final(code) || (gives_up && code != -EAGAIN)) {
+    if (settles(code)) {
       block.items[settled] = block.items[from];
       block.fates[settled++].code = is_final(code) ? code + BW_FINAL : code;
     } else {
@@ -208,13 +224,11 @@ void Batcher::answer_each(BatchBlock &block, const int *codes) noexcept {
       scratch_indexes_[kept++] = block.fates[from].index;
     }
   }
-  for (std::uint32_t index = 0; index < kept; ++index) {
+  for (std::uint32_t index = 0; is_any_settled && index < kept; ++index) {
     block.items[settled + index] = scratch_[index];
     block.fates[settled + index].index = scratch_indexes_[index];
   }
-  block.life = BatchLife::kWaiting;
-  block.not_before_ns = 0;
-  block.needs_wake = false;
+  await_offer(block);
   while (block.settled < settled) {
     const int code = block.fates[block.settled].code;
     std::uint32_t run = 1;
@@ -227,9 +241,28 @@ void Batcher::answer_each(BatchBlock &block, const int *codes) noexcept {
     hold(block, BW_ESINK);
   } else if (failure != 0 && !gives_up) {
     failed(block, failure);
-  } else if (is_any_late) {
+  } else {
+    if (is_any_settled) {
+      block.failures = 0; // those that failed are gone
+      block.has_failed = false;
+    } else {
+      was_not_asked(block);
+    }
     not_ready(block);
   }
+}
+
+// Nothing came of the offer yet: the part waits to be offered, at once unless somebody says otherwise.
+void Batcher::await_offer(BatchBlock &block) noexcept {
+  block.life = BatchLife::kWaiting;
+  block.not_before_ns = 0;
+  block.needs_wake = false;
+}
+
+// -EAGAIN and -EINTR do not count as an offer.
+void Batcher::was_not_asked(BatchBlock &block) noexcept {
+  --block.attempt;
+  retries_ -= block.is_retry;
 }
 
 // The sink failed: again after a while, or what `when_failed` says.
@@ -247,7 +280,6 @@ void Batcher::failed(BatchBlock &block, int code) noexcept {
 
 // The sink is not ready: after bw_batch_wake(), or a while.
 void Batcher::not_ready(BatchBlock &block) noexcept {
-  --block.attempt;
   block.needs_wake = true;
   block.not_before_ns = backoff_ns_ ? now_ns() + backoff_ns(1) : 0;
   kick();

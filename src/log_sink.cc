@@ -13,8 +13,8 @@ namespace bwlib {
 namespace {
 
 // Each item is one append, polled, with the batcher's own wake as the waker. Where the writer stops in the middle of a
-// batch the items before are answered as delivered, so what is offered again begins with the first that it did not
-// accept.
+// batch each item has an answer of its own: those before are delivered, and what is offered again begins with the first
+// that was not accepted.
 class LogSink final : public OwnedBatchSink {
  public:
   explicit LogSink(Writer &writer) noexcept : writer_(writer) {}
@@ -41,22 +41,25 @@ class LogSink final : public OwnedBatchSink {
   int append_all(bw_batch_view_t *view) noexcept {
     std::size_t count;
     const iovec *items = bw_batch_items(view, &count);
+    int stop = 0; // why the rest was not tried
+    bool differ = false;
     for (std::size_t index = 0; index < count; ++index) {
-      const int code = append(items[index]);
-      if (code == 0) continue;
-      if (index == 0) return code;
-      for (std::size_t each = 0; each < count; ++each) codes_[each] = each < index ? 0 : code;
-      bw_batch_done(view, 0, codes_.get());
-      return BW_BATCH_TAKEN;
+      const int code = stop ? stop : append(items[index]);
+      if (code >= -BW_FINAL) stop = code;
+      codes_[index] = code;
+      differ |= code != codes_[0] || code < -BW_FINAL;
     }
-    return 0;
+    if (!differ) return stop;
+    bw_batch_done(view, 0, codes_.get());
+    return BW_BATCH_TAKEN;
   }
 
   int append(const iovec &item) noexcept {
     const iovec parts[2] = {item, {separator_.get(), separator_length_}};
     std::uint64_t accepted = 0;
     std::int64_t result = writer_.append_from_lane(parts, 2, Patience::kPoll, waker_, accepted);
-    if (result == -EMSGSIZE) result = writer_.append(parts, 2); // longer than all buffers together
+    if (result == -EMSGSIZE) // longer than all buffers together
+      result = writer_.append_from_lane(parts, 2, Patience::kWait, waker_, accepted);
     if (result >= 0) {
       end_ = result + static_cast<std::int64_t>(item.iov_len + separator_length_);
       return 0;

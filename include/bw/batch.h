@@ -630,8 +630,8 @@ BW_API int bw_batch_unwake(bw_batch_t *batch, const bw_waker_t *wake) BW_NOEXCEP
  *
  * Where single items are answered for, those with 0 are delivered, those refused with #BW_FINAL are given up, each with
  * its own code, and the others stay together, in order, as a smaller batch. Items with -EAGAIN stay too, and do not
- * count as failed. The code of the smaller batch is that of its first failing item; if it comes to be given up, each
- * item gets its own code.
+ * count as failed. The code of the smaller batch is that of its first failing item. Where this answer is the last that
+ * #BW_FAILED_GIVE_UP allows, each failed item is given up with its own code.
  *
  * @param taken  The batch; no longer valid once the call has begun, unless it is refused.
  * @param code   The answer for all items; unused if @p codes is there.
