@@ -93,10 +93,11 @@ int Batcher::build() noexcept {
 
 // ---- Accepting an item ----
 
-// Before the copy has ended for others, so that who finds all copies ended finds this.
-void Batcher::batch_has_begun(BatchBlock &block) noexcept {
+// Before the copy has ended for others, so that who finds all copies ended finds this. Gives 0.
+int Batcher::batch_has_begun(BatchBlock &block) noexcept {
   block.begun_ns.store(now_ns(), std::memory_order_relaxed);
   if (linger_ns_) kick();
+  return 0;
 }
 
 // The batch is full, or its use has risen to what `pressure` is to hear of.
@@ -138,8 +139,28 @@ int Batcher::send_item(const Item &item, bool is_start) noexcept {
   return is_sent ? 0 : send_slowly(item, is_start);
 }
 
-template int Batcher::send_item(const Piece &, bool) noexcept;
 template int Batcher::send_item(const Pieces &, bool) noexcept;
+
+int Batcher::send_piece(const void *item, std::size_t length, bool is_start) noexcept {
+  return send_item(Piece{item, length}, is_start);
+}
+
+int Batcher::send_small(const void *item, std::size_t length, bool is_start) noexcept {
+  return try_send<true, false>(SmallPiece{item, length}) ? 0 : send_piece(item, length, is_start);
+}
+
+// As try_send(), whose looks at copies and at a mark that comes down are for others.
+int Batcher::send_small_alone(const void *item, std::size_t length, bool is_start) noexcept {
+  BatchBlock &block = *open_.load(std::memory_order_acquire);
+  Place place;
+  const bool is_wrong = length - shortest_ > longest_ - shortest_;
+  if (is_wrong || !try_reserve<false, false>(block, length, place)) [[unlikely]]
+    return send_piece(item, length, is_start);
+  fill(block, place, SmallPiece{item, length});
+  if (batch_state::items(place.before) == 0) [[unlikely]]
+    return batch_has_begun(block);
+  return 0;
+}
 
 // ---- Room ----
 

@@ -158,6 +158,11 @@ class Batcher {
   int build() noexcept;
 
   // batcher.cc: accepting items
+  [[gnu::noinline]] int send_small_alone(const void *item, std::size_t length, bool is_start) noexcept;
+  [[gnu::noinline]] int send_small(const void *item, std::size_t length, bool is_start) noexcept;
+  [[gnu::noinline]] int send_piece(const void *item, std::size_t length, bool is_start) noexcept;
+  template <class Item>
+  void fill(BatchBlock &block, const Place &place, const Item &item) noexcept;
   template <class Item>
   [[gnu::noinline]] int send_item(const Item &item, bool is_start) noexcept;
   template <class Item>
@@ -166,7 +171,7 @@ class Batcher {
   bool try_send(const Item &item) noexcept;
   template <bool kIsShared, bool kToMark>
   bool try_reserve(BatchBlock &block, std::uint64_t length, Place &place) noexcept;
-  [[gnu::noinline]] void batch_has_begun(BatchBlock &block) noexcept;
+  [[gnu::noinline]] int batch_has_begun(BatchBlock &block) noexcept;
   [[gnu::noinline]] void mark_was_reached(BatchBlock &block) noexcept;
   bool make_room(std::uint64_t length) noexcept;
   int await_room(Lock &lock, Call &call) noexcept;
@@ -322,6 +327,13 @@ template <bool kIsShared, bool kToMark>
   return true;
 }
 
+template <class Item>
+[[gnu::always_inline]] inline void Batcher::fill(BatchBlock &block, const Place &place, const Item &item) noexcept {
+  char *to = block.buffer.data() + batch_state::place(place.before, alignment_, slack_);
+  block.items[batch_state::items(place.before)] = {to, item.length};
+  item.copy_to(to);
+}
+
 // True if the item was accepted.
 template <bool kIsShared, bool kToMark, class Item>
 [[gnu::always_inline]] inline bool Batcher::try_send(const Item &item) noexcept {
@@ -338,9 +350,7 @@ template <bool kIsShared, bool kToMark, class Item>
   Place place;
   if (!try_reserve<kIsShared, kToMark>(block, item.length, place)) [[unlikely]]
     return false;
-  char *to = block.buffer.data() + batch_state::place(place.before, alignment_, slack_);
-  block.items[batch_state::items(place.before)] = {to, item.length};
-  item.copy_to(to);
+  fill(block, place, item);
   if (batch_state::items(place.before) == 0) [[unlikely]]
     batch_has_begun(block);
   if constexpr (kIsShared) {
@@ -349,21 +359,16 @@ template <bool kIsShared, bool kToMark, class Item>
   }
   // Also where the mark was looked at before: it may have come down since. seq_cst: Dekker with set_mark(). The block may
   // be another batch by now: then this is a look too many.
-  if constexpr (kIsShared || kToMark) {
-    if (batch_state::has_reached(place.after, block.mark.load(std::memory_order_seq_cst))) [[unlikely]]
-      mark_was_reached(block);
-  }
+  if (batch_state::has_reached(place.after, block.mark.load(std::memory_order_seq_cst))) [[unlikely]]
+    mark_was_reached(block);
   return true;
 }
 
-// Small items, which are most, call nothing.
-[[gnu::always_inline]] inline int Batcher::send(const void *item, std::size_t length, bool is_start) noexcept {
-  if (length - 1 < kSmallBytes) {
-    const SmallPiece piece{item, length};
-    if (unshared_ ? try_send<false, false>(piece) : try_send<true, false>(piece)) [[likely]]
-      return 0;
-  }
-  return send_item(Piece{item, length}, is_start);
+// Small items, which are most, have a function for each kind of batcher, which calls another only as its last act: so
+// that of a lone producer saves no register.
+inline int Batcher::send(const void *item, std::size_t length, bool is_start) noexcept {
+  if (length - 1 >= kSmallBytes) return send_piece(item, length, is_start);
+  return unshared_ ? send_small_alone(item, length, is_start) : send_small(item, length, is_start);
 }
 
 } // namespace bwlib

@@ -517,6 +517,48 @@ static int batch_in_every_way(bw_batch_t *batch) {
   return wrong;
 }
 
+/* Each item's code, by its first character. */
+static void record_delivered(void *arg, const struct iovec *items, size_t count, int code) {
+  int *codes = arg;
+  for (size_t i = 0; i < count; ++i) codes[*(const unsigned char *)items[i].iov_base] = code;
+}
+
+static void test_alloc__an_item_that_a_writer_without_memory_tore_is_given_up_alone(void **state) {
+  static const uint32_t kModes[] = {0, BW_BATCH_BISECT};
+  static const char kRest[] = "B\nC\nD\n";
+  (void)state;
+  skip_if_blind();
+  for (int mode = 0; mode < 2; ++mode) {
+    int codes[256] = {['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1};
+    char item[500];
+    bw_t *bw = new_writer(&the_sink, 0, 8, 0);
+    bw_batch_t *batch = NULL;
+    const bw_batch_options_t options = {.size = sizeof options, .flags = kModes[mode], .max_items = 4,
+                                        .delivered = record_delivered, .arg = codes};
+    memset(item, 'A', sizeof item);
+    memcpy(the_sink.script, ((int64_t[]){5, -EIO}), 2 * sizeof(int64_t));
+    the_sink.script_length = 2;
+    assert_int_equal(bw_batch_to_writer(&batch, bw, "\n", &options), 0);
+    assert_int_equal(bw_batch_send(batch, item, sizeof item), 0);
+    assert_int_equal(bw_batch_send(batch, "B", 1), 0);
+    assert_int_equal(bw_batch_send(batch, "C", 1), 0);
+    count_from_now(0);
+    const int code = bw_batch_send(batch, "D", 1);
+    (void)stop_counting();
+    assert_int_equal(code, 0);
+    assert_int_equal(bw_batch_flush(batch), -ENOMEM);
+    assert_int_equal(bw_flush(bw), 0);
+    assert_int_equal(codes['A'], -ENOMEM);
+    for (int name = 'B'; name <= 'D'; ++name) assert_int_equal(codes[name], 0);
+    const size_t rest = sizeof kRest - 1;
+    assert_true(the_sink.length > rest && the_sink.length < sizeof item);
+    assert_memory_equal(the_sink.data + the_sink.length - rest, kRest, rest);
+    for (size_t i = 0; i < the_sink.length - rest; ++i) assert_int_equal(the_sink.data[i], 'A');
+    bw_batch_free(batch);
+    bw_free(bw);
+  }
+}
+
 static void test_alloc__batches_allocate_nothing(void **state) {
   (void)state;
   static const uint32_t kModes[] = {BW_UNSHARED, 0, BW_BACKGROUND, BW_BACKGROUND | BW_UNSHARED};
@@ -596,6 +638,7 @@ int main(void) {
       cmocka_unit_test(test_alloc__a_lane_that_gets_too_little_memory_is_not_made),
       cmocka_unit_test(test_alloc__a_new_sink_without_memory_changes_nothing),
       cmocka_unit_test(test_alloc__a_note_or_waker_without_memory_is_refused_and_never_called),
+      cmocka_unit_test(test_alloc__an_item_that_a_writer_without_memory_tore_is_given_up_alone),
       cmocka_unit_test(test_alloc__batches_allocate_nothing),
       cmocka_unit_test(test_alloc__a_batcher_that_gets_too_little_memory_is_not_made),
       cmocka_unit_test(test_alloc__a_log_that_gets_too_little_memory_is_not_made),

@@ -120,6 +120,33 @@ static void test_batch__a_linger_never_offers_an_empty_batch(void **state) {
   batch_rig_free(rig);
 }
 
+static void test_batch__what_a_linger_sealed_is_offered_after_the_answer_it_waits_for(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 100, .buffers = 2, .linger_us = 100);
+  BATCH_SCRIPT(rig, BATCH_OFFER, BW_BATCH_TAKEN);
+  assert_int_equal(batch_rig_send(rig, "1"), 0);
+  assert_non_null(batch_rig_taken(rig, 0));
+  assert_int_equal(batch_rig_send(rig, "2"), 0);
+  assert_true(batch_rig_await(rig, BATCH_PRESSURE, 1)); /* both buffers are sealed */
+  assert_int_equal(batch_rig_answer(rig, 0), 0);
+  assert_true(batch_rig_await_settled(rig, 2));
+  assert_offers(rig, "(1) (2)");
+  batch_rig_free(rig);
+}
+
+static void test_batch__what_a_linger_sealed_is_offered_again_after_a_wake(void **state) {
+  enum { kRounds = 20 };
+  batch_rig *rig = BATCH_RIG(state, .max_items = 100, .linger_us = 100);
+  for (int i = 0; i < kRounds; ++i) BATCH_SCRIPT(rig, BATCH_OFFER, -EAGAIN);
+  assert_int_equal(batch_rig_send(rig, "1"), 0);
+  for (size_t offers = 1; offers <= kRounds; ++offers) {
+    assert_true(batch_rig_await(rig, BATCH_OFFER, offers));
+    assert_int_equal(bw_batch_wake(rig->batch), 0);
+  }
+  assert_true(batch_rig_await_settled(rig, 1));
+  assert_int_equal(batch_rig_count(rig, BATCH_OFFER), kRounds + 1);
+  batch_rig_free(rig);
+}
+
 static void test_batch__poll_flush_and_close_seal_it(void **state) {
   batch_rig *rig = BATCH_RIG(state, .max_items = 5);
   assert_int_equal(batch_rig_send(rig, "1"), 0);
@@ -484,6 +511,15 @@ static void test_batch__free_flushes_and_closes(void **state) {
   batch_rig_free(rig);
 }
 
+static void test_batch__free_calls_an_interrupted_flush_of_the_sink_again(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 2);
+  BATCH_SCRIPT(rig, BATCH_FLUSH, -EINTR, -EINTR);
+  assert_int_equal(batch_rig_send(rig, "1"), 0);
+  batch_rig_free_batch(rig);
+  assert_sink_calls(rig, "(1) flush flush flush close");
+  batch_rig_free(rig);
+}
+
 static void test_batch__free_of_an_unused_one_closes_the_sink(void **state) {
   batch_rig *rig = BATCH_RIG(state, .max_items = 2);
   batch_rig_free_batch(rig);
@@ -630,6 +666,8 @@ int main(void) {
       IN_ALL(test_batch__padding_is_not_counted_as_bytes),
       IN_SHARED(test_batch__it_is_sealed_by_its_linger),
       IN_SHARED(test_batch__a_linger_never_offers_an_empty_batch),
+      IN_SHARED(test_batch__what_a_linger_sealed_is_offered_after_the_answer_it_waits_for),
+      IN_SHARED(test_batch__what_a_linger_sealed_is_offered_again_after_a_wake),
       IN_ALL(test_batch__poll_flush_and_close_seal_it),
       IN_ALL(test_batch__an_empty_one_is_never_offered),
       IN_ALL(test_batch__the_defaults_are_1000_items_and_1_MiB),
@@ -657,6 +695,7 @@ int main(void) {
       IN_ALL(test_batch__after_close_items_are_refused),
       IN_ALL(test_batch__after_close_the_sink_is_left_alone),
       IN_ALL(test_batch__free_flushes_and_closes),
+      IN_ALL(test_batch__free_calls_an_interrupted_flush_of_the_sink_again),
       IN_ALL(test_batch__free_of_an_unused_one_closes_the_sink),
       IN_ALL(test_batch__delivered_and_pressure_may_be_missing),
       IN_ALL(test_batch__flushed_counts_batches_the_sink_took),

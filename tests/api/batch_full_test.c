@@ -239,6 +239,20 @@ static void test_batch_full__drop_oldest_drops_a_held_batch_and_its_error(void *
   batch_rig_free(rig);
 }
 
+static void test_batch_full__drop_oldest_drops_one_answered_per_item_of_which_nothing_is_settled(void **state) {
+  static const int codes[2] = {-EIO, -EIO};
+  batch_rig *rig = BATCH_RIG(state, .max_items = 2, .buffers = 1, .when_full = BW_FULL_DROP_OLDEST);
+  BATCH_SCRIPT(rig, BATCH_OFFER, BW_BATCH_TAKEN);
+  assert_int_equal(batch_rig_send(rig, "1,2"), 0);
+  assert_int_equal(batch_rig_answer_each(rig, codes), 0);
+  assert_true(batch_rig_await_error(rig, -EIO));
+  assert_int_equal(batch_rig_send(rig, "3"), 0);
+  assert_int_equal(bw_batch_error(rig->batch), 0);
+  assert_int_equal(bw_batch_flush(rig->batch), 0);
+  assert_delivered(rig, "1,2:ENOBUFS 3:ok");
+  batch_rig_free(rig);
+}
+
 static void test_batch_full__drop_oldest_never_drops_one_partly_settled(void **state) {
   static const int codes[2] = {0, -EIO};
   batch_rig *rig = full_rig(state, BW_FULL_DROP_OLDEST);
@@ -376,6 +390,7 @@ int main(void) {
       IN_ALL(test_batch_full__drop_oldest_takes_them_in_order),
       IN_ALL(test_batch_full__drop_oldest_with_none_waiting_drops_the_newest),
       IN_ALL(test_batch_full__drop_oldest_drops_a_held_batch_and_its_error),
+      IN_ALL(test_batch_full__drop_oldest_drops_one_answered_per_item_of_which_nothing_is_settled),
       IN_ALL(test_batch_full__drop_oldest_never_drops_one_partly_settled),
       IN_ALL(test_batch_full__start_send_always_gives_EAGAIN),
       IN_ALL(test_batch_full__start_send_does_not_try_a_held_batch_again),

@@ -18,6 +18,12 @@ static batch_rig *taken_rig(void **state, const char *items, uint64_t count, uin
   return rig;
 }
 
+/* Whatever waits to be offered again may be: inline it is the poll that does. */
+static void offer_again(batch_rig *rig) {
+  assert_int_equal(bw_batch_wake(rig->batch), 0);
+  assert_int_equal(bw_batch_poll_flush(rig->batch, NULL), -EAGAIN);
+}
+
 /* ---- Answers --------------------------------------------------------------------------------- */
 
 static void test_batch_later__a_taken_batch_is_settled_by_its_answer(void **state) {
@@ -260,6 +266,23 @@ static void test_batch_later__EAGAIN_answered_waits_for_a_wake(void **state) {
   batch_rig_free(rig);
 }
 
+static void test_batch_later__a_retry_answered_EAGAIN_is_no_retry(void **state) {
+  batch_rig *rig = taken_rig(state, "1", 1, 5, BW_FAILED_HOLD);
+  assert_int_equal(batch_rig_answer(rig, -EIO), 0);
+  offer_again(rig);
+  for (size_t offers = 2; offers <= 4; ++offers) {
+    assert_non_null(batch_rig_taken(rig, offers - 1));
+    assert_int_equal(batch_rig_answer(rig, -EAGAIN), 0);
+    assert_int_equal(batch_rig_stats(rig).retries, 0);
+    offer_again(rig);
+  }
+  assert_non_null(batch_rig_taken(rig, 4));
+  assert_int_equal(batch_rig_finish(rig), 0);
+  assert_int_equal(batch_rig_stats(rig).retries, 1);
+  assert_string_equal(batch_rig_names(rig), "1/1/1/1 1/1/1/2 1/1/1/2 1/1/1/2 1/1/1/2");
+  batch_rig_free(rig);
+}
+
 static void test_batch_later__a_final_answer_gives_up(void **state) {
   batch_rig *rig = taken_rig(state, "1,2", 2, 9, BW_FAILED_HOLD);
   assert_int_equal(batch_rig_answer(rig, -EPERM - BW_FINAL), 0);
@@ -419,6 +442,25 @@ static void test_batch_later__items_not_ready_are_not_given_up_with_failed_ones(
   batch_rig_free(rig);
 }
 
+static void test_batch_later__an_item_that_was_not_ready_has_not_failed_with_its_neighbours(void **state) {
+  static const int codes[2] = {-EIO, -EAGAIN};
+  batch_rig *rig = taken_rig(state, "1,2", 2, 1, BW_FAILED_GIVE_UP);
+  for (size_t offers = 1; offers <= 2; ++offers) {
+    assert_non_null(batch_rig_taken(rig, offers - 1));
+    assert_int_equal(batch_rig_answer_each(rig, codes), 0);
+    offer_again(rig);
+  }
+  assert_non_null(batch_rig_taken(rig, 2));
+  assert_int_equal(batch_rig_answer(rig, -ENOSPC), 0); /* its first failure */
+  offer_again(rig);
+  assert_non_null(batch_rig_taken(rig, 3));
+  assert_int_equal(batch_rig_answer(rig, 0), 0);
+  assert_int_equal(bw_batch_flush(rig->batch), -EIO);
+  assert_offers(rig, "(1,2) (1,2) (2) (2)");
+  assert_delivered(rig, "1:EIO 2:ok");
+  batch_rig_free(rig);
+}
+
 static void test_batch_later__give_up_after_codes(void **state) {
   static const int codes[3] = {0, -EIO, -EIO};
   batch_rig *rig = taken_rig(state, "1,2,3", 3, 0, BW_FAILED_GIVE_UP);
@@ -489,6 +531,7 @@ int main(void) {
       IN_ALL(test_batch_later__a_failure_answered_is_tried_again),
       IN_ALL(test_batch_later__EINTR_answered_is_a_failure),
       IN_ALL(test_batch_later__EAGAIN_answered_waits_for_a_wake),
+      IN_ALL(test_batch_later__a_retry_answered_EAGAIN_is_no_retry),
       IN_ALL(test_batch_later__a_final_answer_gives_up),
       IN_ALL(test_batch_later__ESINK_answered_is_held_for_good),
       IN_ALL(test_batch_later__of_several_held_the_oldest_tells),
@@ -500,6 +543,7 @@ int main(void) {
       IN_ALL(test_batch_later__final_items_go_and_failed_ones_stay),
       IN_ALL(test_batch_later__items_not_ready_wait_for_a_wake),
       IN_ALL(test_batch_later__items_not_ready_are_not_given_up_with_failed_ones),
+      IN_ALL(test_batch_later__an_item_that_was_not_ready_has_not_failed_with_its_neighbours),
       IN_ALL(test_batch_later__give_up_after_codes),
       IN_ALL(test_batch_later__parts_are_offered_one_at_a_time),
       IN_ALL(test_batch_later__a_positive_code_is_EINVAL_and_answers_nothing),

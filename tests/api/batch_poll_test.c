@@ -255,6 +255,27 @@ static void test_batch_poll__close_gives_the_code_of_the_sinks_close(void **stat
   batch_rig_free(rig);
 }
 
+static void test_batch_poll__EAGAIN_as_a_result_of_close_keeps_no_waker(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 2);
+  BATCH_SCRIPT(rig, BATCH_CLOSE, -EAGAIN);
+  assert_int_equal(poll_close(rig, 0), -EAGAIN);
+  assert_int_equal(batch_rig_count(rig, BATCH_CLOSE), 1);
+  assert_int_equal(unwake(rig, 0), 0);
+  assert_int_equal(poll_close(rig, 0), 0);
+  batch_rig_free(rig);
+}
+
+static void test_batch_poll__EAGAIN_as_a_result_of_flush_keeps_no_waker(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 1);
+  BATCH_SCRIPT(rig, BATCH_OFFER, -EAGAIN - BW_FINAL);
+  assert_int_equal(batch_rig_send(rig, "1"), 0);
+  assert_delivered(rig, "1:EAGAIN");
+  assert_int_equal(poll_flush(rig, 0), -EAGAIN);
+  assert_int_equal(unwake(rig, 0), 0);
+  assert_int_equal(poll_flush(rig, 0), 0);
+  batch_rig_free(rig);
+}
+
 /* ---- Wakers ---------------------------------------------------------------------------------- */
 
 static void test_batch_poll__a_waker_is_called_exactly_once(void **state) {
@@ -384,6 +405,27 @@ static void test_batch_poll__wakers_come_after_the_delivered_that_made_their_roo
   batch_rig_free(rig);
 }
 
+static void test_batch_poll__room_is_told_of_while_the_next_write_runs(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 1, .buffers = 2);
+  batch_call call = {.rig = rig, .items = "1"};
+  test_thread sending;
+  batch_rig_gate(rig, BATCH_KIND(BATCH_OFFER));
+  test_thread_start(&sending, batch_call_send, &call);
+  assert_true(test_gate_await(&rig->gate, 1));
+  assert_int_equal(batch_rig_start_send(rig, "2"), 0);
+  assert_int_equal(poll_ready(rig, 0), -EAGAIN);
+  test_gate_let(&rig->gate, 1);
+  assert_true(test_gate_await(&rig->gate, 2));
+  const bool told = batch_rig_await_settled(rig, 1), woken = await_woken(rig, 0, 1);
+  test_gate_open(&rig->gate);
+  assert_int_equal(test_thread_join(&sending), 0);
+  assert_true(told);
+  assert_true(woken);
+  assert_int_equal(bw_batch_flush(rig->batch), 0);
+  assert_delivered(rig, "1,2:ok");
+  batch_rig_free(rig);
+}
+
 static void test_batch_poll__a_discard_makes_room_and_wakes(void **state) {
   batch_rig *rig = taken_rig(state);
   assert_int_equal(poll_ready(rig, 0), -EAGAIN);
@@ -425,6 +467,17 @@ static void wake_in_flush(batch_rig *rig, enum batch_kind kind) {
   if (kind == BATCH_FLUSH) (void)bw_batch_wake(rig->batch);
 }
 
+static void test_batch_poll__interrupted_after_a_wake_it_is_offered_again_at_once(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 1);
+  BATCH_SCRIPT(rig, BATCH_OFFER, -EAGAIN, -EINTR);
+  assert_int_equal(batch_rig_send(rig, "1"), 0);
+  assert_true(batch_rig_await(rig, BATCH_OFFER, 1));
+  assert_int_equal(bw_batch_wake(rig->batch), 0);
+  assert_int_equal(batch_rig_until(rig, bw_batch_poll_flush), 0);
+  assert_offers(rig, "(1) (1) (1)");
+  batch_rig_free(rig);
+}
+
 static void test_batch_poll__a_wake_during_the_sinks_flush_is_not_lost(void **state) {
   batch_rig *rig = BATCH_RIG(state, .max_items = 1);
   rig->hook = wake_in_flush;
@@ -460,6 +513,26 @@ static void test_batch_poll__a_blocking_flush_waits_for_the_wake(void **state) {
   make_ready(rig);
   assert_int_equal(test_thread_join(&flushing), 0);
   assert_offers(rig, "(1) (1) (2)");
+  batch_rig_free(rig);
+}
+
+static void test_batch_poll__a_second_flush_waits_for_the_wake_that_the_first_one_needs(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 1);
+  batch_call call = {.rig = rig};
+  test_thread flushing[2];
+  BATCH_SCRIPT(rig, BATCH_FLUSH, -EAGAIN);
+  batch_rig_gate(rig, BATCH_KIND(BATCH_FLUSH));
+  test_thread_start(&flushing[0], batch_call_flush, &call);
+  assert_true(test_gate_await(&rig->gate, 1));
+  test_thread_start(&flushing[1], batch_call_flush, &call);
+  assert_false(test_thread_settle(&flushing[1]));
+  test_gate_open(&rig->gate);
+  const bool both_wait = !test_thread_settle(&flushing[0]) && !test_thread_settle(&flushing[1]);
+  const size_t calls = batch_rig_count(rig, BATCH_FLUSH);
+  assert_int_equal(bw_batch_wake(rig->batch), 0);
+  for (int i = 0; i < 2; ++i) assert_int_equal(test_thread_join(&flushing[i]), 0);
+  assert_true(both_wait);
+  assert_int_equal(calls, 1);
   batch_rig_free(rig);
 }
 
@@ -519,6 +592,8 @@ int main(void) {
       IN_ALL(test_batch_poll__flush_gives_the_code_of_the_sinks_flush),
       IN_ALL(test_batch_poll__close_refuses_items_from_its_start),
       IN_ALL(test_batch_poll__close_gives_the_code_of_the_sinks_close),
+      IN_ALL(test_batch_poll__EAGAIN_as_a_result_of_close_keeps_no_waker),
+      IN_INLINE(test_batch_poll__EAGAIN_as_a_result_of_flush_keeps_no_waker),
       IN_ALL(test_batch_poll__a_waker_is_called_exactly_once),
       IN_ALL(test_batch_poll__the_same_waker_is_not_added_twice),
       IN_ALL(test_batch_poll__wakers_that_differ_are_all_called),
@@ -529,12 +604,15 @@ int main(void) {
       IN_ALL(test_batch_poll__a_waker_already_called_cannot_be_taken_back),
       IN_ALL(test_batch_poll__unwake_waits_for_a_running_call_of_it),
       IN_ALL(test_batch_poll__wakers_come_after_the_delivered_that_made_their_room),
+      IN_SHARED(test_batch_poll__room_is_told_of_while_the_next_write_runs),
       IN_ALL(test_batch_poll__a_discard_makes_room_and_wakes),
       IN_ALL(test_batch_poll__free_calls_the_wakers_left),
       IN_ALL(test_batch_poll__a_wake_during_write_is_not_lost),
+      IN_ALL(test_batch_poll__interrupted_after_a_wake_it_is_offered_again_at_once),
       IN_ALL(test_batch_poll__a_wake_during_the_sinks_flush_is_not_lost),
       IN_ALL(test_batch_poll__a_wake_before_write_counts_for_nothing),
       IN_ALL(test_batch_poll__a_blocking_flush_waits_for_the_wake),
+      IN_SHARED(test_batch_poll__a_second_flush_waits_for_the_wake_that_the_first_one_needs),
       IN_ALL(test_batch_poll__a_waiting_send_goes_on_after_the_wake),
       IN_ALL(test_batch_poll__calls_with_time_give_ETIMEDOUT_and_may_be_made_again),
       IN_ALL(test_batch_poll__a_back_off_asks_again_without_a_wake),

@@ -3,6 +3,7 @@
 #endif
 #include "threads.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -119,6 +120,24 @@ bool test_thread_settle(test_thread *thread) {
     asleep = tid && is_asleep(tid) ? asleep + 1 : 0;
   }
   return test_thread_finished(thread);
+}
+
+static bool others_are_asleep(void) {
+  DIR *tasks = opendir("/proc/self/task");
+  bool asleep = tasks != NULL;
+  for (const struct dirent *task; asleep && (task = readdir(tasks)) != NULL;) {
+    const int tid = atoi(task->d_name); /* "." and "..": 0 */
+    if (tid && tid != (int)syscall(SYS_gettid)) asleep = is_asleep(tid);
+  }
+  if (tasks) closedir(tasks);
+  return asleep;
+}
+
+bool test_others_settle(void) {
+  const int64_t end = test_now_us() + TEST_BOUND_S * INT64_C(1000000);
+  int asleep = 0;
+  for (; asleep < 5 && test_now_us() < end; test_pause()) asleep = others_are_asleep() ? asleep + 1 : 0;
+  return asleep == 5;
 }
 
 bool test_thread_finished(test_thread *thread) { return atomic_load(&thread->finished); }

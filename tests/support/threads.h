@@ -46,6 +46,8 @@ void test_thread_start(test_thread *thread, int64_t (*body)(void *arg), void *ar
 /* Returns once the thread has finished (true) or has been seen asleep (false). For "it waits": the answer false is
  * right whenever the thread does wait, so a test can never fail by bad luck. */
 bool test_thread_settle(test_thread *thread);
+/* Waits until every other thread of the process has been seen asleep; false if one never was. */
+bool test_others_settle(void);
 bool test_thread_finished(test_thread *thread);
 /* Joins it and returns its result; a thread that hangs aborts the program. */
 int64_t test_thread_join(test_thread *thread);
