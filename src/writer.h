@@ -450,7 +450,7 @@ class Writer {
   std::atomic<std::uint32_t> sync_waiters_{0}; // threads that wait for a sync
   std::atomic<std::uint32_t> crowd_{0};        // how many there were when the last sync ended
   std::atomic<std::uint32_t> sync_asks_{0};    // how often a thread began to wait for one, modulo 2^32
-  std::uint32_t sync_asks_served_ = 0;         // and how often before the last sync began; the sink's owner's
+  std::atomic<std::uint32_t> sync_asks_served_{0}; // and how often before the last sync began
   std::atomic<std::int64_t> sealed_end_{0}; // all below is handed on; the pen holder's
   std::int64_t sync_reached_ = 0;           // by the sync under way
   std::uint64_t sync_bytes_ = 0;

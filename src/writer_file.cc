@@ -80,7 +80,9 @@ int Writer::do_reach(Op &op, int level, std::int64_t target) noexcept {
 void Writer::gather() noexcept {
   if (wanted_durable_.load(std::memory_order_acquire) <= durable_.load(std::memory_order_acquire)) return;
   const std::uint32_t expected = crowd_.load(std::memory_order_relaxed);
-  const auto come = [this] { return sync_asks_.load(std::memory_order_acquire) - sync_asks_served_; };
+  const auto come = [this] {
+    return sync_asks_.load(std::memory_order_acquire) - sync_asks_served_.load(std::memory_order_relaxed);
+  };
   if (expected <= 1 || come() >= expected) return;
   const std::uint64_t end = now_ns() + kGatherNs;
   do {
@@ -191,7 +193,7 @@ bool Writer::start_sync(Carrier carrier) noexcept {
   syncs_begun_.fetch_add(1, std::memory_order_acq_rel);
   sync_reached_ = written;
   sync_bytes_ = written_bytes_.load(std::memory_order_relaxed);
-  sync_asks_served_ = sync_asks_.load(std::memory_order_acquire);
+  sync_asks_served_.store(sync_asks_.load(std::memory_order_acquire), std::memory_order_relaxed);
   file_->start_sync(carrier);
   return true;
 }
