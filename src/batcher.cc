@@ -102,20 +102,20 @@ int Batcher::batch_has_begun(BatchBlock &block) noexcept {
 
 // The batch is full, or its use has risen to what `pressure` is to hear of.
 void Batcher::mark_was_reached(BatchBlock &block) noexcept {
-  Lock lock(mutex_);
+  const Visit visit(*this);
   if (filling_ != &block) return;
   if (batch_state::has_reached(buffer_state::offset(block.buffer.word()), capacity_)) {
     seal_filling();
   } else {
     look_at_pressure();
   }
-  progress(lock);
 }
 
 template <class Item>
 int Batcher::send_slowly(const Item &item, bool is_start) noexcept {
   if (item.length - shortest_ > longest_ - shortest_) return options_.item_size ? -EINVAL : -EMSGSIZE;
-  Lock lock(mutex_);
+  Visit visit(*this);
+  Lock &lock = visit.lock();
   Call call{.is_poll = is_start, .kind = kForRoom};
   int code = 0;
   for (bool is_sent = false; !is_sent && code == 0;) {
@@ -129,7 +129,6 @@ int Batcher::send_slowly(const Item &item, bool is_start) noexcept {
       code = await_room(lock, call);
     }
   }
-  progress(lock);
   return code;
 }
 
@@ -181,7 +180,7 @@ int Batcher::await_room(Lock &lock, Call &call) noexcept {
   if (options_.when_full == BW_FULL_DROP_OLDEST) {
     // What is settled makes room as soon as it is told: by another thread, for this one has told all it could.
     if (may_wait && (has_settled() || drop_oldest())) {
-      progress(lock);
+      while (!filling_ && step(lock)) continue;
       if (!filling_ && has_settled()) wait(lock, call);
       return 0;
     }
@@ -375,7 +374,7 @@ void Batcher::finish() noexcept {
   Call call{.is_poll = false, .kind = kForLevel};
   if (!closed_) start_round();
   for (;;) {
-    progress(lock);
+    while (step(lock)) continue;
     if (!oldest_) break;
     if (!give_up_hopeless()) wait(lock, call);
   }

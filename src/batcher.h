@@ -151,6 +151,27 @@ class Batcher {
       return !is_on || wakes != wakes_now || (not_before_ns != 0 && now_ns() >= not_before_ns);
     }
   };
+  // Holds the mutex for a call that may offer batches. While it lives, others may leave batches to it.
+  class Visit {
+   public:
+    explicit Visit(Batcher &batcher) noexcept : batcher_(batcher), lock_(batcher.mutex_, std::defer_lock) {
+      batcher.visitors_.fetch_add(1, std::memory_order_relaxed);
+      lock_.lock();
+    }
+    // Sees to what is left. The count goes down before the mutex is given up, so that of two who are about to leave only
+    // one can rely on the other.
+    ~Visit() {
+      batcher_.see_to_rest(lock_);
+      batcher_.visitors_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    Visit(const Visit &) = delete;
+    Visit &operator=(const Visit &) = delete;
+    Lock &lock() noexcept { return lock_; }
+
+   private:
+    Batcher &batcher_;
+    Lock lock_;
+  };
   enum class Reason { kDelivered, kGivenUp, kDropped };
 
   explicit Batcher(Setup &&setup) noexcept;
@@ -232,7 +253,7 @@ class Batcher {
   void changed(std::uint32_t kinds) noexcept;
   void kick() noexcept;
   bool step(Lock &lock) noexcept;
-  void progress(Lock &lock) noexcept;
+  void see_to_rest(Lock &lock) noexcept;
   bool tell(Lock &lock) noexcept;
   bool tell_one(Lock &lock) noexcept;
   void tell_items(Lock &lock, BatchBlock &block) noexcept;
@@ -300,6 +321,7 @@ class Batcher {
 
   std::atomic<std::uint64_t> room_turns_{0}, level_turns_{0}; // changes so far that a waiting call looks at
   std::atomic<std::uint64_t> kicks_{0};                       // the same for our thread
+  std::atomic<std::uint32_t> visitors_{0};                    // calls that may offer batches, under way
   std::atomic<std::uint32_t> inside_{0};                      // calls of bw_batch_done() under way
   WaitList waits_;
 };

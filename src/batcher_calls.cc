@@ -55,7 +55,7 @@ int Batcher::look_at_held(Lock &lock, Call &call, std::uint64_t target) noexcept
   if (block && call.is_poll && !block->is_dead && held_was_told_) {
     if (std::exchange(call.asked_again, true)) return 0;
     start_round();
-    progress(lock);
+    while (step(lock)) continue;
     block = held(target);
   }
   if (!block) return 0;
@@ -116,41 +116,36 @@ int Batcher::do_close(Lock &lock, Call &call) noexcept {
 }
 
 int Batcher::flush(std::int64_t timeout_us) noexcept {
-  Lock lock(mutex_);
+  Visit visit(*this);
   Call call{.is_poll = false, .kind = kForLevel, .deadline_ns = deadline_of(timeout_us)};
-  int code = do_flush(lock, call);
-  if (code == 0) code = std::exchange(given_up_, 0);
-  progress(lock);
-  return code;
+  const int code = do_flush(visit.lock(), call);
+  return code == 0 ? std::exchange(given_up_, 0) : code;
 }
 
 int Batcher::close(std::int64_t timeout_us) noexcept {
-  Lock lock(mutex_);
+  Visit visit(*this);
   Call call{.is_poll = false, .kind = kForLevel, .deadline_ns = deadline_of(timeout_us)};
-  const int code = do_close(lock, call);
-  progress(lock);
-  return code;
+  return do_close(visit.lock(), call);
 }
 
 // ---- Polls ----
 
 template <class Body>
 int Batcher::poll(const bw_waker_t *wake, std::uint32_t kind, Body body) noexcept {
-  Lock lock(mutex_);
+  Visit visit(*this);
   Call call{.is_poll = true, .kind = kind};
-  int code = body(lock, call);
+  const int code = body(visit.lock(), call);
+  if (code != -EAGAIN || !wake) return code;
   // The mutex was not given up since the body's last look.
-  if (call.is_pending && wake) {
-    if (const int failure = waits_.add_waker(*wake, pending(kind))) code = failure;
-  }
-  progress(lock);
+  if (const int failure = waits_.add_waker(*wake, pending(kind))) return failure;
+  if (!call.is_pending) changed(kind); // a result that looks like one that is pending: the next poll will tell
   return code;
 }
 
 int Batcher::do_poll_ready(Lock &lock, Call &call) noexcept {
   if (closing_) return -ESHUTDOWN;
   if (make_room(shortest_)) return 0;
-  progress(lock);
+  while (!filling_ && step(lock)) continue;
   if (!closing_ && !filling_) {
     if (const int code = look_at_held(lock, call, kEverything)) return code;
   }
@@ -243,9 +238,12 @@ bool Batcher::step(Lock &lock) noexcept {
   return tell(lock) || has_driven;
 }
 
-// What every call does before it sleeps or ends.
-void Batcher::progress(Lock &lock) noexcept {
-  while (step(lock)) continue;
+// What every call that may offer batches does at its end. Where others go on sealing it need not stay for ever: who has
+// come meanwhile does the same at his end.
+void Batcher::see_to_rest(Lock &lock) noexcept {
+  for (std::uint32_t batches = 0; step(lock); ++batches) {
+    if (batches >= options_.buffers && visitors_.load(std::memory_order_relaxed) > 1) return;
+  }
 }
 
 // Calls what is due, one thread at a time. False: there was nothing, or it is not for this thread to do.

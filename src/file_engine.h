@@ -27,7 +27,7 @@ namespace bwlib {
 class FileEngine {
  public:
   static constexpr std::uint64_t kUnit = 4096;
-  static constexpr std::uint64_t kSmallBytes = 64 * 1024;
+  static constexpr std::uint64_t kSmallBytes = 16 * 1024;
 
   // The bytes of a block that are to be written: data[start, end), where data[0] belongs at `base` of the file.
   struct Block {
