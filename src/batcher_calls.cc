@@ -238,11 +238,13 @@ bool Batcher::step(Lock &lock) noexcept {
   return tell(lock) || has_driven;
 }
 
-// What every call that may offer batches does at its end. Where others go on sealing it need not stay for ever: who has
-// come meanwhile does the same at his end.
+// What every call that may offer batches does at its end. Where others go on sealing it need not stay for ever: who is
+// in such a call too does the same at his end, and looks now if he waits.
 void Batcher::see_to_rest(Lock &lock) noexcept {
   for (std::uint32_t batches = 0; step(lock); ++batches) {
-    if (batches >= options_.buffers && visitors_.load(std::memory_order_relaxed) > 1) return;
+    if (batches < options_.buffers || visitors_.load(std::memory_order_relaxed) <= 1) continue;
+    changed(kForRoom | kForLevel);
+    return;
   }
 }
 
@@ -323,6 +325,7 @@ void *Batcher::service_main(void *batcher) noexcept {
 // Seals what has lingered, and tries again what had to wait. In the background it is the one that calls write.
 void Batcher::service() noexcept {
   Lock lock(mutex_);
+  bool was_in_sink = false; // inline too, what others have sealed meanwhile was left to it
   while (!stop_) {
     const Pending idle{.mask = kForService, .kicks = kicks_.load(std::memory_order_acquire)};
     const std::uint64_t now = now_ns();
@@ -335,9 +338,8 @@ void Batcher::service() noexcept {
       flush_ = {};
       changed(kForLevel);
     }
-    bool has_moved = (background_ || has_timed()) && drive(lock, true);
-    has_moved = tell(lock) || has_moved;
-    if (has_moved) continue;
+    was_in_sink = (background_ || was_in_sink || has_timed()) && drive(lock, true);
+    if (tell(lock) || was_in_sink) continue;
     const std::uint64_t flush_time = flush_.not_before_ns ? flush_.not_before_ns : kNever;
     const std::uint64_t end = std::min({linger_end(), retry_time(), flush_time});
     lock.unlock();

@@ -121,11 +121,28 @@ static void test_batch_repair__our_thread_sleeps_while_the_sink_is_busy_and_a_ba
   batch_rig_free(rig);
 }
 
+/* Inline, its sealer leaves a batch to who is in the sink; so also to our thread, which is there for a retry only. */
+static void test_batch_repair__our_thread_offers_what_was_sealed_while_it_was_in_the_sink(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 1, .buffers = 4, .retries = 1, .backoff_us = 1);
+  BATCH_SCRIPT(rig, BATCH_OFFER, BW_BATCH_TAKEN);
+  assert_int_equal(batch_rig_send(rig, "1"), 0);
+  assert_non_null(batch_rig_taken(rig, 0));
+  batch_rig_gate(rig, BATCH_KIND(BATCH_OFFER));
+  assert_int_equal(batch_rig_answer(rig, -EIO), 0);
+  assert_true(test_gate_await(&rig->gate, 1));
+  assert_int_equal(batch_rig_send(rig, "2"), 0);
+  test_gate_open(&rig->gate);
+  assert_true(batch_rig_await_settled(rig, 2));
+  assert_offers(rig, "(1) (1) (2)");
+  batch_rig_free(rig);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       IN_SHARED(test_batch_repair__a_flush_gets_the_sink_while_others_keep_it_busy),
       IN_SHARED(test_batch_repair__a_flush_with_time_ends_while_others_send),
       IN_SHARED(test_batch_repair__our_thread_sleeps_while_the_sink_is_busy_and_a_back_off_is_over),
+      IN_ALL(test_batch_repair__our_thread_offers_what_was_sealed_while_it_was_in_the_sink),
   };
   return cmocka_run_group_tests_name("batch_repair", tests, NULL, NULL);
 }
