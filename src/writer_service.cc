@@ -311,7 +311,9 @@ void Writer::service() noexcept {
       merge(idle, op.why);
     }
     if (is_last) return;
+    const std::uint32_t callbacks = thread_state.callbacks_made;
     deliver(!unshared_);
+    if (thread_state.callbacks_made != callbacks) continue; // what they wrote we did not tell ourselves
     // Only now, and until consume_one() has had a try: while we are in a callback nobody may have to wait for our turn.
     if (!inline_ && (idle.mask & kForSink)) service_asks_.store(true, std::memory_order_seq_cst);
     if (waits_.yield_a_while(idle)) continue;
