@@ -21,7 +21,7 @@ namespace {
 // for long runs. Nothing is held meanwhile, so a thread that is preempted stops nobody. Measured in
 // docs/performance.md.
 constexpr std::uint64_t kRunWrites = 32;
-constexpr std::uint64_t kBusyNsPerWrite = 100;
+constexpr std::uint64_t kBusyNsPerWrite = 300;
 constexpr std::uint64_t kStayAwayNs = 2000;
 
 // How often bw_position(BW_ACCEPTED) looks before it gives what it knew before.
