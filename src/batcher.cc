@@ -5,24 +5,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <new>
 #include <functional>
+#include <new>
 #include <utility>
 
 #include "service_thread.h"
 
 namespace bwlib {
-
-namespace {
-
-constexpr std::uint64_t kNsPerUs = 1000;
-
-std::uint64_t to_ns(std::uint64_t us) noexcept {
-  return us > UINT64_MAX / kNsPerUs ? UINT64_MAX : us * kNsPerUs;
-}
-
-} // namespace
 
 // ---- Making one ----
 
@@ -39,8 +28,8 @@ Batcher::Batcher(Setup &&setup) noexcept
       slack_(options_.item_size ? 0 : alignment_ - 1),
       shortest_(options_.item_size),
       longest_(options_.item_size ? options_.item_size : options_.max_bytes),
-      linger_ns_(to_ns(options_.linger_us)),
-      backoff_ns_(to_ns(options_.backoff_us)),
+      linger_ns_(ns_of_us(options_.linger_us)),
+      backoff_ns_(ns_of_us(options_.backoff_us)),
       random_(now_ns() | 1),
       waits_(check_pending, this, slots_) {}
 

@@ -95,7 +95,6 @@ class Batcher {
 
  private:
   using Lock = std::unique_lock<std::mutex>;
-  static constexpr std::uint64_t kNever = UINT64_MAX;
   static constexpr std::uint64_t kEverything = UINT64_MAX; // as the number of an item
 
   // An item: of 1 to kSmallBytes bytes, in one piece, or in several.
@@ -127,10 +126,10 @@ class Batcher {
   struct Call {
     bool is_poll;       // it waits for nothing
     std::uint32_t kind; // what it waits for: kForRoom or kForLevel
-    std::uint64_t deadline_ns = kNever;
+    std::uint64_t deadline_ns = kNoDeadline;
     bool asked_again = false; // it has tried to start a round
     bool is_pending = false;  // a poll's -EAGAIN is no result
-    bool is_over() const noexcept { return deadline_ns != kNever && now_ns() >= deadline_ns; }
+    bool is_over() const noexcept { return has_passed(deadline_ns); }
     int give_up() noexcept {
       is_pending = is_poll;
       return is_poll ? -EAGAIN : -ETIMEDOUT;

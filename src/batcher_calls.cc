@@ -7,19 +7,6 @@
 
 namespace bwlib {
 
-namespace {
-
-constexpr std::uint64_t kNsPerUs = 1000;
-
-// The time at which a timeout ends; < 0: never.
-std::uint64_t deadline_of(std::int64_t timeout_us) noexcept {
-  if (timeout_us < 0) return UINT64_MAX;
-  const std::uint64_t now = now_ns(), timeout = static_cast<std::uint64_t>(timeout_us);
-  return timeout > (UINT64_MAX - now) / kNsPerUs ? UINT64_MAX : now + timeout * kNsPerUs;
-}
-
-} // namespace
-
 // True in the sink's callbacks, and in those of ours: nothing waits there.
 bool Batcher::is_inside() const noexcept {
   const std::uintptr_t me = thread_identity();
@@ -117,14 +104,14 @@ int Batcher::do_close(Lock &lock, Call &call) noexcept {
 
 int Batcher::flush(std::int64_t timeout_us) noexcept {
   Visit visit(*this);
-  Call call{.is_poll = false, .kind = kForLevel, .deadline_ns = deadline_of(timeout_us)};
+  Call call{.is_poll = false, .kind = kForLevel, .deadline_ns = deadline_in(timeout_us)};
   const int code = do_flush(visit.lock(), call);
   return code == 0 ? std::exchange(given_up_, 0) : code;
 }
 
 int Batcher::close(std::int64_t timeout_us) noexcept {
   Visit visit(*this);
-  Call call{.is_poll = false, .kind = kForLevel, .deadline_ns = deadline_of(timeout_us)};
+  Call call{.is_poll = false, .kind = kForLevel, .deadline_ns = deadline_in(timeout_us)};
   return do_close(visit.lock(), call);
 }
 
@@ -170,7 +157,7 @@ int Batcher::poll_close(const bw_waker_t *wake) noexcept {
 
 int Batcher::unwake(const bw_waker_t &wake) noexcept {
   if (waits_.take_back(wake)) return 1;
-  waits_.sleep({.mask = kForCallback, .waker = wake}, kNever);
+  waits_.sleep({.mask = kForCallback, .waker = wake}, kNoDeadline);
   return 0;
 }
 
@@ -340,7 +327,7 @@ void Batcher::service() noexcept {
     }
     was_in_sink = (background_ || was_in_sink || has_timed()) && drive(lock, true);
     if (tell(lock) || was_in_sink) continue;
-    const std::uint64_t flush_time = flush_.not_before_ns ? flush_.not_before_ns : kNever;
+    const std::uint64_t flush_time = flush_.not_before_ns ? flush_.not_before_ns : kNoDeadline;
     const std::uint64_t end = std::min({linger_end(), retry_time(), flush_time});
     lock.unlock();
     waits_.sleep(idle, end);
@@ -351,13 +338,13 @@ void Batcher::service() noexcept {
 // When the filling batch is to be sealed.
 std::uint64_t Batcher::linger_end() noexcept {
   const std::uint64_t begun_ns = filling_ && linger_ns_ ? filling_->begun_ns.load(std::memory_order_relaxed) : 0;
-  return begun_ns == 0 ? kNever : begun_ns > kNever - linger_ns_ ? kNever : begun_ns + linger_ns_;
+  return begun_ns ? begun_ns + linger_ns_ : kNoDeadline;
 }
 
 // When the batch that is next may be offered again. Who has the sink kicks our thread when he gives it back.
 std::uint64_t Batcher::retry_time() noexcept {
   const BatchBlock *block = sink_owner_ == 0 && sink_waiters_ == 0 ? next_in_line() : nullptr;
-  return block && block->not_before_ns ? block->not_before_ns : kNever;
+  return block && block->not_before_ns ? block->not_before_ns : kNoDeadline;
 }
 
 // True if a batch waits that our thread has to see to, and so to all before it.

@@ -136,7 +136,7 @@ void Batcher::await_copies(Lock &lock, BatchBlock &block) noexcept {
   if (!unshared_ && !block.buffer.all_committed(slots_, block.count)) {
     const Pending why{.mask = kForCopies, .buffer = &block.buffer, .goal = block.buffer.goal(block.count)};
     lock.unlock();
-    waits_.sleep(why, kNever);
+    waits_.sleep(why, kNoDeadline);
     lock.lock();
   }
   block.is_copied = true;

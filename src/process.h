@@ -54,4 +54,21 @@ inline void relax() noexcept {
 // Monotonic time in nanoseconds.
 std::uint64_t now_ns() noexcept;
 
+inline constexpr std::uint64_t kNoDeadline = UINT64_MAX; // a time that never comes
+
+// Looks at the clock only if there is a deadline.
+inline bool has_passed(std::uint64_t deadline_ns) noexcept {
+  return deadline_ns != kNoDeadline && now_ns() >= deadline_ns;
+}
+
+// As nanoseconds, and no more than can be added to the time.
+constexpr std::uint64_t ns_of_us(std::uint64_t us) noexcept {
+  return (us < UINT64_MAX / 2000 ? us : UINT64_MAX / 2000) * 1000;
+}
+
+// When a timeout that begins now is over; < 0: never.
+inline std::uint64_t deadline_in(std::int64_t timeout_us) noexcept {
+  return timeout_us < 0 ? kNoDeadline : now_ns() + ns_of_us(static_cast<std::uint64_t>(timeout_us));
+}
+
 } // namespace bwlib

@@ -19,7 +19,6 @@ namespace bwlib {
 
 namespace {
 
-constexpr std::uint64_t kForever = UINT64_MAX;
 constexpr int kSpins = 64;
 constexpr std::uint64_t kYieldNs = 20'000;     // about what going to sleep and being woken costs
 constexpr std::uint64_t kSliceNs = 10'000'000; // of a wait on a descriptor
@@ -36,7 +35,7 @@ timespec to_timespec(std::uint64_t ns) noexcept {
 void futex_wait(std::atomic<std::uint32_t> &word, std::uint32_t value, std::uint32_t bit,
                 std::uint64_t deadline_ns) noexcept {
   const timespec deadline = to_timespec(deadline_ns);
-  syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, value, deadline_ns == kForever ? nullptr : &deadline, nullptr,
+  syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, value, deadline_ns == kNoDeadline ? nullptr : &deadline, nullptr,
           bit);
 }
 
@@ -80,7 +79,7 @@ bool WaitList::sleep(const Pending &why, std::uint64_t deadline_ns) noexcept {
     if (check_(owner_, why)) sleep_until_fired(waiter, deadline_ns, -1);
     remove(waiter);
     if (!check_(owner_, why)) return true;
-    if (deadline_ns != kForever && now_ns() >= deadline_ns) return false;
+    if (has_passed(deadline_ns)) return false;
   }
 }
 
@@ -91,7 +90,7 @@ bool sleep_until_fired(Waiter &waiter, std::uint64_t deadline_ns, int ready_fd) 
     const std::uint32_t round = waiter.futex->load(std::memory_order_acquire);
     // Acquire: pairs with the release in fire_one(); what was changed before is seen.
     if (waiter.fired.load(std::memory_order_acquire) != 0) return false;
-    if (deadline_ns != kForever && now_ns() >= deadline_ns) return false;
+    if (has_passed(deadline_ns)) return false;
     if (ready_fd < 0) {
       futex_wait(*waiter.futex, round, waiter.bit, deadline_ns);
     } else if (poll_slice(ready_fd, waiter.why.for_read ? POLLIN : POLLOUT, deadline_ns)) {

@@ -64,7 +64,7 @@ Writer::Writer(Setup &&setup) noexcept
       low_percent_(setup.options.low_percent),
       on_event_(setup.options.on_event),
       event_arg_(setup.options.event_arg),
-      linger_ns_(std::min<std::uint64_t>(setup.options.linger_us, UINT64_MAX / 2000) * 1000),
+      linger_ns_(ns_of_us(setup.options.linger_us)),
       parent_(setup.parent) {
   is_file_.store(file_ != nullptr, std::memory_order_relaxed);
   sealed_end_.store(setup.position, std::memory_order_relaxed);

@@ -44,8 +44,6 @@
 
 namespace bwlib {
 
-inline constexpr std::uint64_t kNoDeadline = UINT64_MAX;
-
 // For what only one thread counts: relaxed, and no read-modify-write.
 inline void add_one(std::atomic<std::uint64_t> &count) noexcept {
   count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

@@ -445,7 +445,7 @@ bool Writer::await_driving(Op &op, const Pending &why) noexcept {
     waits_.add(waiter);
     const bool is_ready = is_pending(waiter.why) && sleep_until_fired(waiter, op.deadline_ns, -1);
     waits_.remove(waiter);
-    if (!is_ready && op.deadline_ns != kNoDeadline && now_ns() >= op.deadline_ns) {
+    if (!is_ready && has_passed(op.deadline_ns)) {
       op.timed_out = true;
       return !is_pending(why);
     }

@@ -790,9 +790,7 @@ int Writer::poll_close(const bw_waker_t *waker) noexcept {
 
 int Writer::wait(std::int64_t position, int level, std::int64_t timeout_us) noexcept {
   const bool may_do_io = timeout_us != 0;
-  std::uint64_t deadline = kNoDeadline;
-  if (timeout_us >= 0)
-    deadline = now_ns() + static_cast<std::uint64_t>(std::min<std::int64_t>(timeout_us, INT64_MAX / 2000)) * 1000;
+  const std::uint64_t deadline = deadline_in(timeout_us);
   const Patience patience = is_in_callback() ? Patience::kPoll : Patience::kWaitForAll;
   const std::uint64_t cuts = cuts_.load(std::memory_order_acquire);
   return run(

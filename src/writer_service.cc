@@ -75,7 +75,7 @@ bool Writer::await(Op &op, const Pending &why) noexcept {
     const bool is_ready = is_pending(waiter.why) && sleep_until_fired(waiter, op.deadline_ns, ready_fd);
     waits_.remove(waiter);
     if (is_ready || !is_pending(waiter.why)) return has_come();
-    if (op.deadline_ns != kNoDeadline && now_ns() >= op.deadline_ns) {
+    if (has_passed(op.deadline_ns)) {
       op.timed_out = true;
       return false;
     }
