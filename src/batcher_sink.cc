@@ -3,20 +3,11 @@
 #include <cerrno>
 
 #include "batcher.h"
+#include "guarded.h"
 
 namespace bwlib {
 
 namespace {
-
-// Calls a callback of the sink's; what it throws becomes BW_ESINK.
-template <class Callback>
-int guarded(Callback callback) noexcept {
-  try {
-    return callback();
-  } catch (...) {
-    return BW_ESINK;
-  }
-}
 
 bool is_final(int code) noexcept {
   return code < -BW_FINAL;

@@ -2,21 +2,12 @@
 
 #include <cerrno>
 
+#include "guarded.h"
 #include "options.h"
 
 namespace bwlib {
 
 namespace {
-
-// Calls `callback`; what it throws becomes BW_ESINK.
-template <class Callback>
-auto guarded(Callback callback) noexcept -> decltype(callback()) {
-  try {
-    return callback();
-  } catch (...) {
-    return BW_ESINK;
-  }
-}
 
 // A claim of more than was offered is no answer.
 std::int64_t within(std::int64_t answer, std::uint64_t offered) noexcept {
