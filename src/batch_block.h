@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "flush_buffer.h"
+#include "process.h"
 
 namespace bwlib {
 
@@ -27,6 +28,19 @@ struct Fate {
   std::uint32_t run;
   std::uint64_t when;  // the number of the event
   int code;
+};
+
+// -EAGAIN or a back-off: the sink is not to be asked again before a bw_batch_wake() that comes after `wakes` others, or
+// before a time (0: the wake alone counts, or nothing has to be waited for).
+struct Pause {
+  bool needs_wake = false;
+  std::uint64_t wakes = 0;
+  std::uint64_t not_before_ns = 0;
+
+  bool is_over(std::uint64_t wakes_now) const noexcept {
+    if (needs_wake && wakes != wakes_now) return true;
+    return not_before_ns == 0 ? !needs_wake : now_ns() >= not_before_ns;
+  }
 };
 
 enum class BatchLife {
@@ -63,9 +77,7 @@ struct BatchBlock {
   bool is_split = false; // its parts go one by one, and nothing newer before all are settled
   bool is_copied = false; // all copies have ended
   bool is_dead = false;   // BW_ESINK: never offered again
-  bool needs_wake = false; // -EAGAIN
-  std::uint64_t wakes = 0; // and how many wakes there were before that
-  std::uint64_t not_before_ns = 0; // not offered before; 0: at once
+  Pause pause;
   std::uint32_t attempt = 0;
   std::uint32_t failures = 0; // in this round
   bool has_failed = false;    // in any
@@ -76,8 +88,8 @@ struct BatchBlock {
 
   std::uint32_t end() const noexcept { return ends[depth]; }
   std::uint32_t part() const noexcept { return end() - settled; }
-  // Sealed, and not settled as a whole.
-  bool is_open() const noexcept { return life != BatchLife::kFree && life != BatchLife::kSettled; }
+  // Sealed and not settled, and the sink has nothing of it: it may be settled without its word.
+  bool is_waiting() const noexcept { return life == BatchLife::kWaiting || life == BatchLife::kHeld; }
   bool is_in_flight() const noexcept { return life == BatchLife::kOffered || life == BatchLife::kTaken; }
   bool has_to_tell() const noexcept { return told < settled; }
   std::uint64_t bytes_of(std::uint32_t from, std::uint32_t items_count) const noexcept {

@@ -198,8 +198,7 @@ bool Batcher::has_settled() const noexcept {
 
 bool Batcher::drop_oldest() noexcept {
   for (BatchBlock *block = oldest_; block; block = block->next) {
-    const bool waits = block->life == BatchLife::kWaiting || block->life == BatchLife::kHeld;
-    if (!waits || block->is_split) continue;
+    if (!block->is_waiting() || block->is_split) continue;
     settle(*block, block->count, -ENOBUFS, Reason::kDropped);
     return true;
   }
@@ -241,8 +240,8 @@ void Batcher::seal_filling() noexcept {
   block.told = block.settled = block.delivered = 0;
   block.ends[0] = block.count;
   block.depth = 0;
-  block.is_split = block.is_copied = block.is_dead = block.needs_wake = false;
-  block.not_before_ns = 0;
+  block.is_split = block.is_copied = block.is_dead = false;
+  block.pause = {};
   new_part(block);
   block.life = BatchLife::kWaiting;
   block.next = nullptr;
@@ -252,6 +251,11 @@ void Batcher::seal_filling() noexcept {
   open_next();
   look_at_pressure();
   kick();
+}
+
+// The same if it has items.
+void Batcher::seal_if_any() noexcept {
+  if (filling_ && accepted() > sealed_items_) seal_filling();
 }
 
 void Batcher::free_block(BatchBlock &block) noexcept {
@@ -392,13 +396,13 @@ bool Batcher::give_up_hopeless() noexcept {
   bool any = false;
   for (BatchBlock *block = oldest_; block; block = block->next) is_dead_ |= block->is_dead;
   for (BatchBlock *block = oldest_; block; block = block->next) {
-    if (block->life != BatchLife::kWaiting && block->life != BatchLife::kHeld) continue;
+    if (!block->is_waiting()) continue;
     int code = 0;
     if (is_dead_) {
       code = BW_ESINK;
     } else if (block->life == BatchLife::kHeld) {
       code = block->code;
-    } else if (block->needs_wake && !is_ready(*block)) {
+    } else if (block->pause.needs_wake && !block->pause.is_over(wakes_)) {
       code = -EAGAIN;
     }
     if (code == 0) continue;

@@ -141,15 +141,6 @@ class Batcher {
     bool on = false;
     std::uint64_t when = 0;
   };
-  // The sink's flush said -EAGAIN: not to be called before bw_batch_wake(), or that time (0: no time).
-  struct Pause {
-    bool is_on = false;
-    std::uint64_t wakes = 0;
-    std::uint64_t not_before_ns = 0;
-    bool is_ready(std::uint64_t wakes_now) const noexcept {
-      return !is_on || wakes != wakes_now || (not_before_ns != 0 && now_ns() >= not_before_ns);
-    }
-  };
   // Holds the mutex for a call that may offer batches. While it lives, others may leave batches to it.
   class Visit {
    public:
@@ -199,6 +190,7 @@ class Batcher {
   bool drop_oldest() noexcept;
   void open_next() noexcept;
   void seal_filling() noexcept;
+  void seal_if_any() noexcept;
   void free_block(BatchBlock &block) noexcept;
   void set_mark(BatchBlock &block) noexcept;
   void look_at_pressure() noexcept;
@@ -215,9 +207,7 @@ class Batcher {
   int call_sink(Lock &lock, int (*callback)(void *)) noexcept;
   int close_sink(Lock &lock) noexcept;
   bool drive(Lock &lock, bool is_service) noexcept;
-  BatchBlock *next_to_offer() noexcept;
   BatchBlock *next_in_line() noexcept;
-  bool is_ready(const BatchBlock &block) const noexcept;
   void offer(Lock &lock, BatchBlock &block) noexcept;
   void await_copies(Lock &lock, BatchBlock &block) noexcept;
   int take_answer(BatchBlock &block, int code, const int *codes) noexcept;
@@ -232,7 +222,7 @@ class Batcher {
   static void new_part(BatchBlock &block) noexcept;
   static void split(BatchBlock &block) noexcept;
   void settle(BatchBlock &block, std::uint32_t count, int code, Reason reason) noexcept;
-  std::uint64_t backoff_ns(std::uint32_t failures) noexcept;
+  std::uint64_t backoff_end(std::uint32_t failures) noexcept;
 
   // batcher_calls.cc: flush, close, polls; waiting, telling; the thread of ours
   bool is_inside() const noexcept;
@@ -240,6 +230,7 @@ class Batcher {
   bool start_round() noexcept;
   int look_at_held(Lock &lock, Call &call, std::uint64_t target) noexcept;
   int do_flush(Lock &lock, Call &call) noexcept;
+  int do_flush_and_tell(Lock &lock, Call &call) noexcept;
   int flush_sink(Lock &lock, Call &call) noexcept;
   int do_close(Lock &lock, Call &call) noexcept;
   int do_poll_ready(Lock &lock, Call &call) noexcept;
@@ -303,7 +294,7 @@ class Batcher {
   bool closing_ = false, closed_ = false, is_dead_ = false, stop_ = false;
   bool held_was_told_ = false; // in this round
   int given_up_ = 0;           // what the next flush gives
-  Pause flush_;
+  Pause flush_pause_;
   bool pressure_ = false;
   std::uint64_t use_ = 0; // at the last look
   Edge edge_;

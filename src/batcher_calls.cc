@@ -56,7 +56,7 @@ int Batcher::look_at_held(Lock &lock, Call &call, std::uint64_t target) noexcept
 int Batcher::do_flush(Lock &lock, Call &call) noexcept {
   if (!call.is_poll && is_inside()) return -EDEADLK;
   if (closed_) return -ESHUTDOWN;
-  if (filling_ && accepted() > sealed_items_) seal_filling();
+  seal_if_any();
   const std::uint64_t target = sealed_items_;
   if (!call.is_poll) start_round();
   for (;;) {
@@ -71,19 +71,26 @@ int Batcher::do_flush(Lock &lock, Call &call) noexcept {
 
 int Batcher::flush_sink(Lock &lock, Call &call) noexcept {
   for (;;) {
-    if (flush_.is_ready(wakes_)) {
+    if (flush_pause_.is_over(wakes_)) {
       if (!take_sink(lock, call)) return call.give_up();
-      const bool is_ready = flush_.is_ready(wakes_); // others may have asked meanwhile
-      const std::uint64_t wakes = wakes_;            // one that comes meanwhile counts
-      const int code = !is_ready ? -EAGAIN : closed_ ? -ESHUTDOWN : call_flush(lock);
-      if (is_ready) flush_ = {};
-      if (is_ready && code == -EAGAIN) flush_ = {true, wakes, backoff_ns_ ? now_ns() + backoff_ns(1) : 0};
+      int code = -EAGAIN;
+      if (flush_pause_.is_over(wakes_)) { // else others have asked meanwhile
+        const std::uint64_t wakes = wakes_; // one that comes during flush counts
+        code = closed_ ? -ESHUTDOWN : call_flush(lock);
+        flush_pause_ = code == -EAGAIN ? Pause{true, wakes, backoff_end(1)} : Pause{};
+      }
       give_sink();
       if (code != -EAGAIN) return code;
     } else if (!step(lock) && !wait(lock, call)) {
       return call.give_up();
     }
   }
+}
+
+// Also tells, once, what was given up since this was told last.
+int Batcher::do_flush_and_tell(Lock &lock, Call &call) noexcept {
+  const int code = do_flush(lock, call);
+  return code == 0 ? std::exchange(given_up_, 0) : code;
 }
 
 int Batcher::do_close(Lock &lock, Call &call) noexcept {
@@ -105,8 +112,7 @@ int Batcher::do_close(Lock &lock, Call &call) noexcept {
 int Batcher::flush(std::int64_t timeout_us) noexcept {
   Visit visit(*this);
   Call call{.is_poll = false, .kind = kForLevel, .deadline_ns = deadline_in(timeout_us)};
-  const int code = do_flush(visit.lock(), call);
-  return code == 0 ? std::exchange(given_up_, 0) : code;
+  return do_flush_and_tell(visit.lock(), call);
 }
 
 int Batcher::close(std::int64_t timeout_us) noexcept {
@@ -145,10 +151,7 @@ int Batcher::poll_ready(const bw_waker_t *wake) noexcept {
 }
 
 int Batcher::poll_flush(const bw_waker_t *wake) noexcept {
-  return poll(wake, kForLevel, [this](Lock &lock, Call &call) {
-    const int code = do_flush(lock, call);
-    return code == 0 ? std::exchange(given_up_, 0) : code;
-  });
+  return poll(wake, kForLevel, [this](Lock &lock, Call &call) { return do_flush_and_tell(lock, call); });
 }
 
 int Batcher::poll_close(const bw_waker_t *wake) noexcept {
@@ -164,7 +167,7 @@ int Batcher::unwake(const bw_waker_t &wake) noexcept {
 // The sink, or who asks it, says that it is worth another try.
 int Batcher::wake() noexcept {
   Lock lock(mutex_);
-  wakes_ = wakes_ + 1;
+  ++wakes_;
   start_round();
   kick();
   changed(kForRoom | kForLevel);
@@ -321,13 +324,13 @@ void Batcher::service() noexcept {
       seal_filling();
     }
     if (retry_time() <= now) next_in_line()->is_timed = true;
-    if (flush_.not_before_ns != 0 && flush_.not_before_ns <= now) {
-      flush_ = {};
+    if (flush_pause_.not_before_ns != 0 && flush_pause_.not_before_ns <= now) {
+      flush_pause_ = {};
       changed(kForLevel);
     }
     was_in_sink = (background_ || was_in_sink || has_timed()) && drive(lock, true);
     if (tell(lock) || was_in_sink) continue;
-    const std::uint64_t flush_time = flush_.not_before_ns ? flush_.not_before_ns : kNoDeadline;
+    const std::uint64_t flush_time = flush_pause_.not_before_ns ? flush_pause_.not_before_ns : kNoDeadline;
     const std::uint64_t end = std::min({linger_end(), retry_time(), flush_time});
     lock.unlock();
     waits_.sleep(idle, end);
@@ -344,7 +347,7 @@ std::uint64_t Batcher::linger_end() noexcept {
 // When the batch that is next may be offered again. Who has the sink kicks our thread when he gives it back.
 std::uint64_t Batcher::retry_time() noexcept {
   const BatchBlock *block = sink_owner_ == 0 && sink_waiters_ == 0 ? next_in_line() : nullptr;
-  return block && block->not_before_ns ? block->not_before_ns : kNoDeadline;
+  return block && block->pause.not_before_ns ? block->pause.not_before_ns : kNoDeadline;
 }
 
 // True if a batch waits that our thread has to see to, and so to all before it.

@@ -64,18 +64,12 @@ int Batcher::close_sink(Lock &lock) noexcept {
 // Offers one batch, if there is one to be offered now. Who finds the sink taken need not wait: its owner looks again.
 bool Batcher::drive(Lock &lock, bool is_service) noexcept {
   if (sink_owner_ != 0 || sink_waiters_ != 0 || (background_ && !is_service)) return false;
-  BatchBlock *block = next_to_offer();
-  if (!block) return false;
+  BatchBlock *block = next_in_line();
+  if (!block || !block->pause.is_over(wakes_)) return false;
   sink_owner_ = thread_identity();
   offer(lock, *block);
   give_sink();
   return true;
-}
-
-// The batch that is next, if it may be offered now.
-BatchBlock *Batcher::next_to_offer() noexcept {
-  BatchBlock *block = next_in_line();
-  return block && is_ready(*block) ? block : nullptr;
 }
 
 // The batch that has to be offered before any other, though perhaps not yet.
@@ -89,19 +83,13 @@ BatchBlock *Batcher::next_in_line() noexcept {
   return nullptr;
 }
 
-bool Batcher::is_ready(const BatchBlock &block) const noexcept {
-  if (block.needs_wake && wakes_ != block.wakes) return true;
-  if (block.not_before_ns == 0) return !block.needs_wake;
-  return now_ns() >= block.not_before_ns;
-}
-
 // By the owner of the sink.
 void Batcher::offer(Lock &lock, BatchBlock &block) noexcept {
   block.life = BatchLife::kOffered; // nobody settles it while the mutex is given up
   await_copies(lock, block);
   offering_ = &block;
   ++block.attempt;
-  block.wakes = wakes_; // one that comes during write counts
+  block.pause.wakes = wakes_; // one that comes during write counts
   block.is_retry = block.has_failed;
   retries_ += block.is_retry;
   lock.unlock();
@@ -246,8 +234,8 @@ void Batcher::answer_each(BatchBlock &block, const int *codes) noexcept {
 // Nothing came of the offer yet: the part waits to be offered, at once unless somebody says otherwise.
 void Batcher::await_offer(BatchBlock &block) noexcept {
   block.life = BatchLife::kWaiting;
-  block.not_before_ns = 0;
-  block.needs_wake = false;
+  block.pause.needs_wake = false;
+  block.pause.not_before_ns = 0;
 }
 
 // -EAGAIN and -EINTR do not count as an offer.
@@ -260,7 +248,7 @@ void Batcher::was_not_asked(BatchBlock &block) noexcept {
 void Batcher::failed(BatchBlock &block, int code) noexcept {
   block.has_failed = true;
   if (++block.failures <= options_.retries) {
-    block.not_before_ns = backoff_ns_ ? now_ns() + backoff_ns(block.failures) : 0;
+    block.pause.not_before_ns = backoff_end(block.failures);
     kick();
   } else if (options_.when_failed == BW_FAILED_GIVE_UP) {
     settle(block, block.part(), code, Reason::kGivenUp);
@@ -271,8 +259,8 @@ void Batcher::failed(BatchBlock &block, int code) noexcept {
 
 // The sink is not ready: after bw_batch_wake(), or a while.
 void Batcher::not_ready(BatchBlock &block) noexcept {
-  block.needs_wake = true;
-  block.not_before_ns = backoff_ns_ ? now_ns() + backoff_ns(1) : 0;
+  block.pause.needs_wake = true;
+  block.pause.not_before_ns = backoff_end(1);
   kick();
 }
 
@@ -343,10 +331,10 @@ void Batcher::settle(BatchBlock &block, std::uint32_t count, int code, Reason re
 // All that is not in flight.
 std::int64_t Batcher::discard() noexcept {
   Lock lock(mutex_);
-  if (filling_ && accepted() > sealed_items_) seal_filling();
+  seal_if_any();
   std::int64_t count = 0;
   for (BatchBlock *block = oldest_; block; block = block->next) {
-    if (block->life != BatchLife::kWaiting && block->life != BatchLife::kHeld) continue;
+    if (!block->is_waiting()) continue;
     const std::uint32_t left = block->count - block->settled;
     settle(*block, left, -ECANCELED, Reason::kDropped);
     count += left;
@@ -355,15 +343,17 @@ std::int64_t Batcher::discard() noexcept {
   return count;
 }
 
-// Twice as long each time, give or take a fifth, so that many who failed together do not come back together.
-std::uint64_t Batcher::backoff_ns(std::uint32_t failures) noexcept {
+// When a back-off that begins now is over; 0: there is none. Twice as long each time, give or take a fifth, so that many
+// who failed together do not come back together.
+std::uint64_t Batcher::backoff_end(std::uint32_t failures) noexcept {
+  if (backoff_ns_ == 0) return 0;
   random_ ^= random_ << 13;
   random_ ^= random_ >> 7;
   random_ ^= random_ << 17;
   const unsigned shift = std::min(failures - 1, 10u);
   constexpr std::uint64_t kMost = UINT64_MAX / 4; // so that it can be added to the time
   const std::uint64_t base = backoff_ns_ > kMost >> shift ? kMost : backoff_ns_ << shift;
-  return base / 5 * 4 + random_ % (base / 5 * 2 + 1);
+  return now_ns() + base / 5 * 4 + random_ % (base / 5 * 2 + 1);
 }
 
 } // namespace bwlib
