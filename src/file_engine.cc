@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "aligned_memory.h"
 #include "process.h"
@@ -70,7 +71,8 @@ bool FileEngine::direct_fits() const noexcept {
 int FileEngine::attach(const IoBlocks &blocks) noexcept {
   count_ = blocks.count;
   flights_.reset(new (std::nothrow) Flight[count_]);
-  if (!flights_) return -ENOMEM;
+  run_parts_.reset(new (std::nothrow) iovec[count_]);
+  if (!flights_ || !run_parts_) return -ENOMEM;
   if (const int code = choose_engine(blocks)) return code;
   kind_.store(engine_->kind(), std::memory_order_relaxed);
   has_registered_buffers_.store(engine_->has_registered_buffers(), std::memory_order_relaxed);
@@ -117,10 +119,12 @@ bool FileEngine::start_write(Carrier carrier, unsigned index, const Block &block
   Flight &flight = flights_[index];
   const std::uint64_t end = std::min(block.end, limit);
   if (flight.is_under_way || flight.next >= end) return false;
-  const bool begins_inside = block.start % kUnit != 0;
-  if (!is_oldest && (begins_inside || is_append_ || block.base + static_cast<std::int64_t>(end) > size_)) return false;
-
   const std::uint64_t from = flight.next;
+  const std::int64_t offset = block.base + static_cast<std::int64_t>(from);
+  const bool begins_inside = block.start % kUnit != 0;
+  const bool joins = continues_run(offset);
+  const bool is_inside = block.base + static_cast<std::int64_t>(end) <= size_;
+  if (!is_oldest && !joins && (begins_inside || is_append_ || !is_inside)) return false;
   const std::uint64_t inside = from % kUnit;
   // A small block with ends inside units would take three writes: then one through the page cache is cheaper.
   const bool is_small = block.end - block.start < kSmallBytes && (begins_inside || block.end % kUnit != 0);
@@ -132,32 +136,67 @@ bool FileEngine::start_write(Carrier carrier, unsigned index, const Block &block
   } else if (wants_direct && inside > 0) {
     to = std::min(end, from - inside + kUnit);
   }
-  const std::int64_t reaches = block.base + static_cast<std::int64_t>(to);
-  if (reaches > size_) preallocate(block.base + static_cast<std::int64_t>(from), reaches);
+  if (joins && !direct) return false;
   flight.is_under_way = true;
+  flight.part = {block.data + from, to - from};
+  if (joins) {
+    run_parts_[run_->part_count++] = flight.part;
+    run_->length += flight.part.iov_len;
+    return true;
+  }
   under_way_.fetch_add(1, std::memory_order_relaxed);
   IoRequest &request = flight.request;
   request.kind = IoRequest::Kind::kWrite;
   request.is_direct = direct;
   request.block = index;
-  request.data = block.data + from;
-  request.length = to - from;
-  request.offset = block.base + static_cast<std::int64_t>(from);
-  start(carrier, request);
+  request.parts = &flight.part;
+  request.part_count = 1;
+  request.length = flight.part.iov_len;
+  request.offset = offset;
+  const std::int64_t reaches = offset + static_cast<std::int64_t>(request.length);
+  if (reaches <= size_) {
+    start(carrier, request);
+  } else {
+    run_ = &request;
+    run_parts_[0] = flight.part;
+    request.parts = run_parts_.get();
+  }
   return true;
 }
 
+// Half of the blocks at most go at once: the others are filled meanwhile.
+bool FileEngine::continues_run(std::int64_t offset) const noexcept {
+  return run_ && run_->is_direct && !run_is_doubted_ && run_->part_count < count_ / 2 &&
+         run_->offset + static_cast<std::int64_t>(run_->length) == offset;
+}
+
+void FileEngine::start_run(Carrier carrier) noexcept {
+  if (!run_) return;
+  IoRequest &request = *std::exchange(run_, nullptr);
+  preallocate(request.offset, request.offset + static_cast<std::int64_t>(request.length));
+  start(carrier, request);
+}
+
 int FileEngine::end_write(const IoRequest &request) noexcept {
-  Flight &flight = flights_[request.block];
-  flight.is_under_way = false;
   under_way_.fetch_sub(1, std::memory_order_relaxed);
   const std::int64_t result = request.result;
+  auto left = static_cast<std::uint64_t>(std::max<std::int64_t>(result, 0));
+  for (unsigned part = 0; part < request.part_count; ++part) {
+    Flight &flight = flights_[(request.block + part) % count_];
+    const std::uint64_t written = std::min<std::uint64_t>(left, flight.part.iov_len);
+    flight.is_under_way = false;
+    flight.next += written;
+    left -= written;
+  }
+  Flight &flight = flights_[request.block];
   if (result == -EINTR || result == -ECANCELED) return 0;
   if (result == -EAGAIN) {
     const timespec pause{0, kPauseNs};
     nanosleep(&pause, nullptr);
     return 0;
   }
+  run_is_doubted_ = result == -EINVAL && request.part_count > 1;
+  if (run_is_doubted_) return 0;
   if (result == -EINVAL && request.is_direct) {
     flight.is_doubted = true; // alignment, or a limit that the page cache names better
     return 0;
@@ -167,7 +206,6 @@ int FileEngine::end_write(const IoRequest &request) noexcept {
   if (flight.is_doubted && static_cast<std::uint64_t>(result) == request.length)
     is_direct_.store(false, std::memory_order_relaxed); // it is O_DIRECT that the filesystem does not want
   flight.is_doubted = false;
-  flight.next += static_cast<std::uint64_t>(result);
   size_ = std::max(size_, request.offset + result);
   return 0;
 }
@@ -252,9 +290,11 @@ std::int64_t FileEngine::seek(std::int64_t offset, int whence, std::int64_t curr
 
 // Through the page cache.
 std::int64_t FileEngine::write_now(const char *data, std::uint64_t length, std::int64_t position) noexcept {
+  const iovec part{const_cast<char *>(data), std::min(length, kLastStep)};
   IoRequest request;
-  request.data = data;
-  request.length = std::min(length, kLastStep);
+  request.parts = &part;
+  request.part_count = 1;
+  request.length = part.iov_len;
   request.offset = position;
   const std::int64_t answer = perform(request, handles_);
   if (answer > 0) size_ = std::max(size_, position + answer);

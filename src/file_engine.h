@@ -6,9 +6,9 @@
 // also finished there: were it written again by O_DIRECT, a reader could find the new size and the old page, which has
 // zeros behind the old end.
 //
-// Never a hole: a write that lengthens the file is started only for the oldest block, when all below has ended. Inside
-// the present size many blocks are under way at once. Two writes of one unit never are: a block that does not begin
-// with a unit waits until it is the oldest.
+// Never a hole: a write that lengthens the file is started only for the oldest block, when all below has ended; what
+// is ready of the blocks after it goes with it, as one write (the run). Inside the present size many blocks are under
+// way at once. Two writes of one unit never are: a block that does not begin with a unit waits until it is the oldest.
 //
 // Thread safety: none; all of it belongs to the owner of the sink, but for what says otherwise.
 #pragma once
@@ -62,8 +62,9 @@ class FileEngine {
   // ---- Writes ----
 
   // Starts the next write of the block with this index, or finds that it cannot be started now: false. `limit`: only
-  // what is below it in the block.
+  // what is below it in the block. From the oldest block to the newest, and then start_run().
   bool start_write(Carrier carrier, unsigned index, const Block &block, std::uint64_t limit, bool is_oldest) noexcept;
+  void start_run(Carrier carrier) noexcept;
   // The request ended. 0: it goes on, or begins anew; else why the file takes no more.
   int end_write(const IoRequest &request) noexcept;
   // How far the block has come: an offset in it.
@@ -102,6 +103,7 @@ class FileEngine {
  private:
   struct Flight {
     IoRequest request;
+    iovec part{};           // of that request, if it is the only one
     std::uint64_t next = 0; // offset of the first byte that is not written
     bool is_begun = false;
     bool is_under_way = false;
@@ -111,6 +113,7 @@ class FileEngine {
   FileEngine() noexcept : caller_io_(handles_) {}
   int open_file(const char *path, int oflags, unsigned mode, const bw_options_t &options) noexcept;
   void start(Carrier carrier, IoRequest &request) noexcept;
+  bool continues_run(std::int64_t offset) const noexcept;
   int choose_engine(const IoBlocks &blocks) noexcept;
   bool direct_fits() const noexcept;
   void preallocate(std::int64_t start, std::int64_t end) noexcept;
@@ -121,6 +124,9 @@ class FileEngine {
   std::unique_ptr<IoEngine> engine_;
   std::unique_ptr<Flight[]> flights_;
   unsigned count_ = 0;
+  IoRequest *run_ = nullptr;               // being put together
+  std::unique_ptr<iovec[]> run_parts_;     // of the run, also while it is under way
+  bool run_is_doubted_ = false;            // refused: its first part alone will show whether it was too long
   std::atomic<unsigned> under_way_{0};
 
   std::atomic<bool> is_direct_{false};

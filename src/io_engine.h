@@ -5,6 +5,7 @@
 #pragma once
 
 #include <bw/bw.h>
+#include <sys/uio.h>
 
 #include <cstdint>
 #include <memory>
@@ -17,9 +18,10 @@ struct IoRequest {
   enum class Kind : std::uint8_t { kWrite, kSync };
   Kind kind = Kind::kWrite;
   bool is_direct = false;   // through the descriptor with O_DIRECT
-  unsigned block = 0;       // where `data` lies
-  const char *data = nullptr;
-  std::uint64_t length = 0;
+  unsigned block = 0;       // where the first part lies
+  const iovec *parts = nullptr; // what is written, one after another; they stay until it has ended
+  unsigned part_count = 0;
+  std::uint64_t length = 0; // of all parts
   std::int64_t offset = 0;
   std::uint64_t begin_ns = 0;
   std::int64_t result = 0; // once it has ended: bytes written, 0 for a sync, or -errno
@@ -37,7 +39,7 @@ enum class Carrier {
 // The memory that requests write from.
 struct IoBlocks {
   char *data = nullptr;
-  std::uint64_t stride = 0;
+  std::uint64_t length = 0;
   unsigned count = 0;
 };
 

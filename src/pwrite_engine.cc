@@ -1,6 +1,7 @@
 // pwrite(2): in the calling thread, or in a few threads of ours.
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,7 +20,11 @@ std::int64_t perform(const IoRequest &request, const FileHandles &handles) noexc
   const int fd = handles.get(request.is_direct);
   if (fd < 0) return -EBADF;
   if (request.kind == IoRequest::Kind::kSync) return result_of(fdatasync(fd));
-  return shielded(request.length, [&] { return pwrite(fd, request.data, request.length, request.offset); });
+  return shielded(request.length, [&] {
+    return request.part_count == 1
+               ? pwrite(fd, request.parts->iov_base, request.length, request.offset)
+               : pwritev(fd, request.parts, static_cast<int>(request.part_count), request.offset);
+  });
 }
 
 void CallerIo::start(IoRequest &request) noexcept {

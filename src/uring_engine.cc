@@ -21,6 +21,8 @@ namespace {
 
 constexpr int kCachedFile = 0;
 constexpr int kDirectFile = 1;
+constexpr int kBlocks = 0; // registered buffers: all blocks are one
+constexpr std::uint8_t kWritevFixed = 61; // IORING_OP_WRITEV_FIXED, since 6.15
 // How often in a row the kernel may put us off before we do without the ring.
 constexpr unsigned kMostRefusals = 64;
 constexpr long kPauseNs = 1'000'000;
@@ -70,14 +72,17 @@ class UringEngine final : public IoEngine {
       return;
     }
     const int file = has_files_ ? (request.is_direct ? kDirectFile : kCachedFile) : handles_.get(request.is_direct);
-    const auto length = static_cast<unsigned>(request.length);
     const auto offset = static_cast<std::uint64_t>(request.offset);
+    const auto length = static_cast<unsigned>(request.length);
     if (request.kind == IoRequest::Kind::kSync) {
       io_uring_prep_fsync(sqe, file, IORING_FSYNC_DATASYNC);
+    } else if (request.part_count > 1) {
+      io_uring_prep_writev(sqe, file, request.parts, request.part_count, offset);
+      if (can_gather_blocks_) sqe->opcode = kWritevFixed;
     } else if (has_blocks_) {
-      io_uring_prep_write_fixed(sqe, file, request.data, length, offset, static_cast<int>(request.block));
+      io_uring_prep_write_fixed(sqe, file, request.parts->iov_base, length, offset, kBlocks);
     } else {
-      io_uring_prep_write(sqe, file, request.data, length, offset);
+      io_uring_prep_write(sqe, file, request.parts->iov_base, length, offset);
     }
     if (has_files_) sqe->flags |= IOSQE_FIXED_FILE;
     io_uring_sqe_set_data(sqe, &request);
@@ -109,11 +114,13 @@ class UringEngine final : public IoEngine {
 
  private:
   void register_blocks(const IoBlocks &blocks) noexcept {
-    const std::unique_ptr<iovec[]> list(new (std::nothrow) iovec[blocks.count]);
-    if (!list) return;
-    for (unsigned index = 0; index < blocks.count; ++index)
-      list[index] = {blocks.data + index * blocks.stride, blocks.stride};
-    has_blocks_ = io_uring_register_buffers(&ring_, list.get(), blocks.count) == 0;
+    const iovec all{blocks.data, blocks.length};
+    has_blocks_ = io_uring_register_buffers(&ring_, &all, 1) == 0; // up to 1 GiB
+    if (!has_blocks_) return;
+    if (io_uring_probe *probe = io_uring_get_probe_ring(&ring_)) {
+      can_gather_blocks_ = io_uring_opcode_supported(probe, kWritevFixed);
+      io_uring_free_probe(probe);
+    }
   }
 
   void finish(IoRequest &request, std::int64_t result) noexcept {
@@ -158,6 +165,7 @@ class UringEngine final : public IoEngine {
   bool is_set_up_ = false;
   bool has_files_ = false;
   bool has_blocks_ = false;
+  bool can_gather_blocks_ = false; // also by writev
   bool is_broken_ = false;
   unsigned refusals_ = 0;
   unsigned under_way_ = 0;          // taken by the kernel

@@ -102,7 +102,7 @@ int Writer::build(std::uint32_t buffers) noexcept {
   char *blocks = mapping_.data() + slots_bytes;
   ring_.attach(buffers_.get(), buffers, blocks, stride, block_, &slots_, head_room);
   if (file_) {
-    if (const int code = file_->attach({blocks, stride, buffers})) return code;
+    if (const int code = file_->attach({blocks, stride * buffers, buffers})) return code;
   }
   if (on_event_) {
     events_.reset(new (std::nothrow) EventQueue);

@@ -152,6 +152,7 @@ bool Writer::start_writes(Op &op, Carrier carrier) noexcept {
       break; // what comes after waits for it
     }
   }
+  file_->start_run(carrier);
   return started;
 }
 

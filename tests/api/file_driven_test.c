@@ -210,6 +210,24 @@ static void test_loop__nothing_is_written_without_it(void **state) {
   assert_int_equal(atomic_load(&unwanted.calls), 0);
 }
 
+static void test_loop__lengthens_a_file_by_several_buffers_at_once(void **state) {
+  file_rig *rig = *state;
+  enum { kBuffers = 8, kAtOnce = kBuffers / 2 };
+  char data[kBuffers * kUnit];
+  test_pattern(data, sizeof data, 6);
+  open_small(rig, kBuffers, kUnit, BW_NONBLOCK);
+  bw_stats_t stats = BW_STATS_INIT;
+  assert_int_equal(bw_get_stats(rig->bw, &stats), 0);
+  const uint64_t writes = stats.direct ? kBuffers / kAtOnce : kBuffers;
+  assert_int_equal(bw_write(rig->bw, data, sizeof data), sizeof data);
+  assert_int_equal(bw_flush(rig->bw), -EAGAIN);
+  loop_until_written(rig, sizeof data);
+  assert_true(file_has(rig->path, data, sizeof data));
+  assert_int_equal(bw_get_stats(rig->bw, &stats), 0);
+  assert_int_equal(stats.sink_writes, writes);
+  file_rig_free(rig);
+}
+
 static void test_loop__an_append_is_whole_or_nothing(void **state) {
   file_rig *rig = *state;
   char data[4 * kUnit];
@@ -534,6 +552,7 @@ int main(int argc, char **argv) {
       DRIVEN(test_event_fd__stays_until_the_writer_is_freed, kAll),
       DRIVEN(test_loop__writes_what_never_waiting_calls_accept, kAll | FILE_SHAPES),
       DRIVEN(test_loop__nothing_is_written_without_it, kAll),
+      DRIVEN(test_loop__lengthens_a_file_by_several_buffers_at_once, kAll),
       DRIVEN(test_loop__an_append_is_whole_or_nothing, kAll),
       DRIVEN(test_loop__commits_by_callback, kAll | FILE_SHAPES),
       DRIVEN(test_loop__closes, kAll),

@@ -242,6 +242,44 @@ static int resumes(void *arg) {
 }
 IN_CHILD(test_resume__goes_on_from_the_first_byte_not_taken, resumes)
 
+/* Several buffers lengthen the file in one write; the limit is inside the third. */
+static int cuts_a_run(void *arg) {
+  file_rig *rig = arg;
+  enum { kBuffers = 8, kUnit = 4096, kAll = kBuffers * kUnit };
+  static char all[kAll];
+  bw_options_t options = file_rig_options(rig);
+  bw_stats_t stats = BW_STATS_INIT;
+  options.buffers = kBuffers;
+  options.capacity = kUnit;
+  options.flags |= BW_NONBLOCK;
+  test_pattern(all, kAll, 2);
+  set_limit(kLimit);
+  CHILD_CHECK(file_rig_try(rig, O_RDWR | O_CREAT, &options) == 0);
+  CHILD_CHECK(bw_get_stats(rig->bw, &stats) == 0);
+  const uint32_t direct = stats.direct;
+  CHILD_CHECK(bw_write(rig->bw, all, kAll) == kAll);
+  CHILD_CHECK(bw_flush(rig->bw) == -EAGAIN);
+  while (bw_error(rig->bw) == 0) CHILD_CHECK(bw_poll_events(rig->bw) >= 0);
+  CHILD_CHECK(bw_error(rig->bw) == -EFBIG);
+  CHILD_CHECK(bw_position(rig->bw, BW_WRITTEN) == kLimit);
+  CHILD_CHECK(file_has(rig->path, all, kLimit));
+  for (rlim_t limit = kLimit; limit < kAll; limit += 3 * kUnit) { /* and inside others, at ends and between */
+    set_limit(limit);
+    CHILD_CHECK(bw_resume(rig->bw) == 0);
+    while (bw_error(rig->bw) == 0) CHILD_CHECK(bw_poll_events(rig->bw) >= 0);
+    CHILD_CHECK(file_has(rig->path, all, limit));
+  }
+  lift_limit();
+  CHILD_CHECK(bw_resume(rig->bw) == 0);
+  while (bw_position(rig->bw, BW_WRITTEN) < kAll) CHILD_CHECK(bw_poll_events(rig->bw) >= 0);
+  CHILD_CHECK(file_has(rig->path, all, kAll));
+  CHILD_CHECK(bw_get_stats(rig->bw, &stats) == 0);
+  CHILD_CHECK(stats.direct == direct); /* the limit was no fault of O_DIRECT */
+  file_rig_free(rig);
+  return 0;
+}
+IN_CHILD(test_resume__goes_on_inside_a_write_of_several_buffers, cuts_a_run)
+
 static int resumes_appending(void *arg) {
   file_rig *rig = arg;
   test_pattern(data, sizeof data, 1);
@@ -494,6 +532,8 @@ int main(int argc, char **argv) {
       FILE_TEST(test_held__threads_that_wait_hear_of_it, kNotUnshared),
       FILE_TEST(test_signal__sigxfsz_never_reaches_the_program, FILE_WAYS | FILE_SHAPES),
       FILE_TEST(test_resume__goes_on_from_the_first_byte_not_taken, FILE_WAYS | FILE_SHAPES),
+      FILE_TEST_WITH(test_resume__goes_on_inside_a_write_of_several_buffers,
+                     FILE_ENGINES | FILE_SHARINGS | FILE_CACHES, BW_CALLER_DRIVEN),
       FILE_TEST(test_resume__works_with_append_too, FILE_WAYS | FILE_SHAPES),
       FILE_TEST(test_resume__finds_the_whole_of_an_append, FILE_WAYS | FILE_SHAPES),
       FILE_TEST(test_unwritten__shows_what_the_file_did_not_take, FILE_WAYS | FILE_SHAPES),

@@ -5,8 +5,8 @@
  *
  * Usage: faults_worker FILE ENGINE FLAGS EXPECTED
  *   ENGINE    uring, pwrite
- *   FLAGS     any of buffered, unshared, driven, append, preallocate, short, none; commas between. short: pwrite(2)
- *             writes part of what it is given, each second time
+ *   FLAGS     any of buffered, unshared, driven, append, preallocate, short, none; commas between.
+ *             short: pwrite(2) and pwritev(2) write part of what they are given, each second time
  *   EXPECTED  exact        no call fails
  *             held=CODE    writes fail with this code, at least once; after a resume all goes on
  *             may=CODE     the same, or none fails
@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "faults.h"
@@ -60,6 +61,16 @@ ssize_t pwrite(int fd, const void *data, size_t length, off_t offset) {
     if (most < length) atomic_fetch_add(&cuts, 1);
   }
   return syscall(SYS_pwrite64, fd, data, most, offset);
+}
+
+/* Of several buffers, the first half. */
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
+  int most = count;
+  if (is_short && count > 1 && atomic_fetch_add(&writes, 1) % 2 == 0) {
+    most = count / 2;
+    atomic_fetch_add(&cuts, 1);
+  }
+  return syscall(SYS_pwritev, fd, parts, most, (long)offset, 0L);
 }
 
 /* ---- What is asked for ----------------------------------------------------------------------- */
