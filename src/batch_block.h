@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "batch_state.h"
 #include "flush_buffer.h"
 #include "process.h"
 
@@ -58,8 +59,11 @@ struct BatchBlock {
   Batcher *owner = nullptr;
   iovec *items = nullptr;
   Fate *fates = nullptr;
-  std::atomic<std::uint64_t> mark{0};     // a sender that reaches it (batch_state.h) has something to see to
+  // A sender that reaches it has something to see to. At first that is anybody.
+  std::atomic<std::uint64_t> mark{batch_state::mark(0, 0)};
   std::atomic<std::uint64_t> begun_ns{0}; // when the first item came
+
+  char *next_place = nullptr; // a lone producer's, whose items need no place that others can tell
 
   BatchLife life = BatchLife::kFree;
   BatchBlock *next = nullptr; // by serial

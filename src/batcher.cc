@@ -24,10 +24,11 @@ Batcher::Batcher(Setup &&setup) noexcept
       unshared_(options_.flags & BW_UNSHARED),
       background_(options_.flags & BW_BACKGROUND),
       capacity_(batch_state::pack(options_.max_items, options_.max_bytes)),
+      full_(batch_state::mark(options_.max_items, options_.max_bytes)),
       alignment_(options_.item_align),
       slack_(options_.item_size ? 0 : alignment_ - 1),
-      shortest_(options_.item_size),
-      longest_(options_.item_size ? options_.item_size : options_.max_bytes),
+      lengths_(options_.item_size, options_.item_size ? options_.item_size : options_.max_bytes),
+      small_lengths_(std::max<std::uint64_t>(lengths_.least, 1), std::min<std::uint64_t>(lengths_.most(), kSmallBytes)),
       linger_ns_(ns_of_us(options_.linger_us)),
       backoff_ns_(ns_of_us(options_.backoff_us)),
       random_(now_ns() | 1),
@@ -93,7 +94,7 @@ int Batcher::batch_has_begun(BatchBlock &block) noexcept {
 void Batcher::mark_was_reached(BatchBlock &block) noexcept {
   const Visit visit(*this);
   if (filling_ != &block) return;
-  if (batch_state::has_reached(buffer_state::offset(block.buffer.word()), capacity_)) {
+  if (batch_state::has_reached(buffer_state::offset(block.buffer.word()), full_)) {
     seal_filling();
   } else {
     look_at_pressure();
@@ -102,7 +103,7 @@ void Batcher::mark_was_reached(BatchBlock &block) noexcept {
 
 template <class Item>
 int Batcher::send_slowly(const Item &item, bool is_start) noexcept {
-  if (item.length - shortest_ > longest_ - shortest_) return options_.item_size ? -EINVAL : -EMSGSIZE;
+  if (!lengths_.has(item.length)) return options_.item_size ? -EINVAL : -EMSGSIZE;
   Visit visit(*this);
   Lock &lock = visit.lock();
   Call call{.is_poll = is_start, .kind = kForRoom};
@@ -123,7 +124,8 @@ int Batcher::send_slowly(const Item &item, bool is_start) noexcept {
 
 template <class Item>
 int Batcher::send_item(const Item &item, bool is_start) noexcept {
-  const bool is_sent = unshared_ ? try_send<false, true>(item) : try_send<true, true>(item);
+  const bool is_sent =
+      lengths_.has(item.length) && (unshared_ ? try_send<false, true>(item) : try_send<true, true>(item));
   return is_sent ? 0 : send_slowly(item, is_start);
 }
 
@@ -141,10 +143,9 @@ int Batcher::send_small(const void *item, std::size_t length, bool is_start) noe
 int Batcher::send_small_alone(const void *item, std::size_t length, bool is_start) noexcept {
   BatchBlock &block = *open_.load(std::memory_order_acquire);
   Place place;
-  const bool is_wrong = length - shortest_ > longest_ - shortest_;
-  if (is_wrong || !try_reserve<false, false>(block, length, place)) [[unlikely]]
+  if (!try_reserve<false, false>(block, length, place)) [[unlikely]]
     return send_piece(item, length, is_start);
-  fill(block, place, SmallPiece{item, length});
+  fill<false>(block, place, SmallPiece{item, length});
   if (batch_state::items(place.before) == 0) [[unlikely]]
     return batch_has_begun(block);
   return 0;
@@ -214,6 +215,7 @@ void Batcher::open_next() noexcept {
   block.is_timed = false;
   block.life = BatchLife::kFilling;
   set_mark(block);
+  block.next_place = block.buffer.data();
   block.buffer.open(0);
   filling_ = &block;
   open_.store(&block, std::memory_order_release); // partner: try_send()
@@ -269,7 +271,7 @@ void Batcher::free_block(BatchBlock &block) noexcept {
 
 // Where a sender is to look: where the batch is full, or where its filling makes for pressure.
 void Batcher::set_mark(BatchBlock &block) noexcept {
-  std::uint64_t mark = capacity_;
+  std::uint64_t mark = full_;
   if (options_.pressure && !pressure_) {
     // In hundredths of a batch; what is sealed counts whole.
     const std::int64_t missing = high_use() - 100 * std::int64_t{open_batches_};
@@ -277,7 +279,7 @@ void Batcher::set_mark(BatchBlock &block) noexcept {
       const auto part = [missing](std::uint64_t whole) {
         return (whole * static_cast<std::uint64_t>(missing) + 99) / 100;
       };
-      mark = batch_state::pack(part(options_.max_items), part(options_.max_bytes));
+      mark = batch_state::mark(part(options_.max_items), part(options_.max_bytes));
     }
   }
   block.mark.store(mark, std::memory_order_seq_cst); // partner: try_send()

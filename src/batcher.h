@@ -118,6 +118,14 @@ class Batcher {
     std::size_t length;
     void copy_to(char *to) const noexcept { Parts(parts, count).copy_to(to, length); }
   };
+  // From one to another; if that is less, none that an item can have.
+  struct Lengths {
+    Lengths(std::uint64_t from, std::uint64_t to) noexcept
+        : least(from <= to ? from : UINT64_MAX), span(from <= to ? to - from : 0) {}
+    bool has(std::uint64_t length) const noexcept { return length - least <= span; }
+    std::uint64_t most() const noexcept { return least + span; }
+    std::uint64_t least, span;
+  };
   // Room that was reserved for an item: offsets, as batch_state.h packs them.
   struct Place {
     std::uint64_t before, after;
@@ -172,7 +180,7 @@ class Batcher {
   [[gnu::noinline]] int send_small_alone(const void *item, std::size_t length, bool is_start) noexcept;
   [[gnu::noinline]] int send_small(const void *item, std::size_t length, bool is_start) noexcept;
   [[gnu::noinline]] int send_piece(const void *item, std::size_t length, bool is_start) noexcept;
-  template <class Item>
+  template <bool kIsShared, class Item>
   void fill(BatchBlock &block, const Place &place, const Item &item) noexcept;
   template <class Item>
   [[gnu::noinline]] int send_item(const Item &item, bool is_start) noexcept;
@@ -263,8 +271,9 @@ class Batcher {
   const std::unique_ptr<OwnedBatchSink> owned_;
   const bool unshared_, background_;
   const std::uint64_t capacity_; // of a batch, as batch_state.h packs it
+  const std::uint64_t full_;     // the mark of a full one
   const std::uint64_t alignment_, slack_;
-  const std::uint64_t shortest_, longest_; // of an item
+  const Lengths lengths_, small_lengths_; // of items; of those that send_small() and send_small_alone() take
   const std::uint64_t linger_ns_, backoff_ns_;
   bool has_service_ = false;
   Mapping mapping_;
@@ -339,18 +348,22 @@ template <bool kIsShared, bool kToMark>
   return true;
 }
 
-template <class Item>
+template <bool kIsShared, class Item>
 [[gnu::always_inline]] inline void Batcher::fill(BatchBlock &block, const Place &place, const Item &item) noexcept {
-  char *to = block.buffer.data() + batch_state::place(place.before, alignment_, slack_);
+  char *to;
+  if constexpr (kIsShared) {
+    to = block.buffer.data() + batch_state::place(place.before, alignment_, slack_);
+  } else {
+    to = block.next_place;
+    block.next_place = to + align_up(item.length, alignment_);
+  }
   block.items[batch_state::items(place.before)] = {to, item.length};
   item.copy_to(to);
 }
 
-// True if the item was accepted.
+// True if the item, whose length is allowed, was accepted.
 template <bool kIsShared, bool kToMark, class Item>
 [[gnu::always_inline]] inline bool Batcher::try_send(const Item &item) noexcept {
-  if (item.length - shortest_ > longest_ - shortest_) [[unlikely]]
-    return false;
   BatchBlock &block = *open_.load(std::memory_order_acquire); // partner: open_next()
   const std::uintptr_t me = thread_identity();
   CopySlot<RealAtomics> *slot = nullptr;
@@ -362,7 +375,7 @@ template <bool kIsShared, bool kToMark, class Item>
   Place place;
   if (!try_reserve<kIsShared, kToMark>(block, item.length, place)) [[unlikely]]
     return false;
-  fill(block, place, item);
+  fill<kIsShared>(block, place, item);
   if (batch_state::items(place.before) == 0) [[unlikely]]
     batch_has_begun(block);
   if constexpr (kIsShared) {
@@ -379,7 +392,7 @@ template <bool kIsShared, bool kToMark, class Item>
 // Small items, which are most, have a function for each kind of batcher, which calls another only as its last act: so
 // that of a lone producer saves no register.
 inline int Batcher::send(const void *item, std::size_t length, bool is_start) noexcept {
-  if (length - 1 >= kSmallBytes) return send_piece(item, length, is_start);
+  if (!small_lengths_.has(length)) return send_piece(item, length, is_start);
   return unshared_ ? send_small_alone(item, length, is_start) : send_small(item, length, is_start);
 }
 

@@ -137,7 +137,7 @@ int Batcher::poll(const bw_waker_t *wake, std::uint32_t kind, Body body) noexcep
 
 int Batcher::do_poll_ready(Lock &lock, Call &call) noexcept {
   if (closing_) return -ESHUTDOWN;
-  if (make_room(shortest_)) return 0;
+  if (make_room(lengths_.least)) return 0;
   while (!filling_ && step(lock)) continue;
   if (!closing_ && !filling_) {
     if (const int code = look_at_held(lock, call, kEverything)) return code;

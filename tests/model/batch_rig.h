@@ -24,6 +24,7 @@ class BatchRig {
   static constexpr unsigned kRoom = kBytes + kItems * kSlack + kAlignment;
   static constexpr unsigned kRecordMax = 8;
   static constexpr std::uint64_t kCapacity = bwlib::batch_state::pack(kItems, kBytes);
+  static constexpr std::uint64_t kFull = bwlib::batch_state::mark(kItems, kBytes);
 
   struct Block {
     Buffer buffer;
@@ -45,7 +46,7 @@ class BatchRig {
       blocks_[index].buffer.attach(memory_ + index * kRoom, kCapacity, index);
     gate_.buffer.attach(nullptr, kCapacity, 0);
     open_.store(&gate_, std::memory_order_relaxed);
-    open_next(blocks_[0], kCapacity);
+    open_next(blocks_[0], kFull);
   }
 
   // ---- Senders: Batcher::try_send() ----
@@ -103,7 +104,7 @@ class BatchRig {
   }
 
   // Seals the batch that is filling, takes its items, and opens the next one: before that if another block is free.
-  void go_round(std::uint64_t mark = kCapacity) {
+  void go_round(std::uint64_t mark = kFull) {
     Block &block = *filling_;
     const std::uint64_t offset = seal_filling();
     Block &next = blocks_[(block.buffer.index() + 1) % kBlocks];

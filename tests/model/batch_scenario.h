@@ -79,7 +79,7 @@ struct BatchStaleScenario : rl::test_suite<BatchStaleScenario<kBlocks>, 3> {
 // A mark of two items, or of two bytes.
 inline std::uint64_t low_mark() {
   using Rig = BatchRig<1>;
-  return one_in(2) ? bwlib::batch_state::pack(2, Rig::kBytes) : bwlib::batch_state::pack(Rig::kItems, 2);
+  return one_in(2) ? bwlib::batch_state::mark(2, Rig::kBytes) : bwlib::batch_state::mark(Rig::kItems, 2);
 }
 
 // The mark is lowered while items come.

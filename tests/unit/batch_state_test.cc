@@ -38,10 +38,23 @@ static void test_batch_state__fits_up_to_either_limit(void **) {
 }
 
 static void test_batch_state__a_mark_is_reached_by_items_or_bytes(void **) {
-  const std::uint64_t mark = state::pack(3, 100);
+  const std::uint64_t mark = state::mark(3, 100);
   assert_false(state::has_reached(state::pack(2, 99), mark));
   assert_true(state::has_reached(state::pack(3, 0), mark));
   assert_true(state::has_reached(state::pack(1, 100), mark));
+  assert_true(state::has_reached(state::pack(4, 101), mark));
+  assert_true(state::has_reached(state::pack(0, 0), state::mark(0, 0)));
+  assert_true(state::has_reached(state::pack(0, 0), state::mark(0, 1)));
+}
+
+static void test_batch_state__a_mark_may_be_at_the_limits(void **) {
+  const std::uint64_t items = bwlib::kMaxBatchItems, bytes = bwlib::kMaxBatchBytes, mark = state::mark(items, bytes);
+  assert_false(state::has_reached(state::pack(items - 1, bytes - 1), mark));
+  assert_true(state::has_reached(state::pack(items, 0), mark));
+  assert_true(state::has_reached(state::pack(0, bytes), mark));
+  assert_true(state::has_reached(state::pack(items + 1, 2 * bytes), mark)); // one more item, which does not fit
+  assert_true(state::has_reached(state::pack(items + 1, 2 * bytes), state::mark(0, 0)));
+  assert_true(state::has_reached(offset(closed(state::pack(1, 1), bwlib::BufferPhase::kSealed)), state::mark(1, 1)));
 }
 
 static void test_batch_state__places_are_aligned_and_never_overlap(void **) {
@@ -66,6 +79,7 @@ int main() {
       cmocka_unit_test(test_batch_state__nothing_fits_a_closed_word),
       cmocka_unit_test(test_batch_state__fits_up_to_either_limit),
       cmocka_unit_test(test_batch_state__a_mark_is_reached_by_items_or_bytes),
+      cmocka_unit_test(test_batch_state__a_mark_may_be_at_the_limits),
       cmocka_unit_test(test_batch_state__places_are_aligned_and_never_overlap),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
