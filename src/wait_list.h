@@ -106,11 +106,12 @@ class WaitList {
     if (interest_.fetch_or(0, std::memory_order_acq_rel) & kinds) fire(kinds);
   }
 
-  // Due wakers, oldest first, one caller at a time: while next_due() has given one, call_ended() must follow.
   bool has_waiting() noexcept {
     const std::lock_guard lock(mutex_);
     return waiting_.first != nullptr;
   }
+
+  // Due wakers, oldest first, one caller at a time: while next_due() has given one, call_ended() must follow.
   bool has_due() const noexcept { return due_count_.load(std::memory_order_acquire) != 0; }
   // Only those stamped before `end`.
   bool next_due(bw_waker_t &waker, std::uint64_t end = UINT64_MAX) noexcept;

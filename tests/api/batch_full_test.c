@@ -3,16 +3,12 @@
  */
 #include "../support/batch_rig.h"
 
-static bool is_in_flight(void *rig) {
-  return batch_rig_stats(rig).in_flight_items == 2;
-}
-
 /* Full: [1,2] is with the sink, which answers later; [3,4] waits. */
 static batch_rig *full_rig(void **state, uint32_t when_full) {
   batch_rig *rig = BATCH_RIG(state, .max_items = 2, .buffers = 2, .when_full = when_full);
   batch_rig_always(rig, BATCH_OFFER, BW_BATCH_TAKEN);
   assert_int_equal(batch_rig_send(rig, "1,2,3,4"), 0);
-  assert_true(test_await(is_in_flight, rig)); /* write may be seen before it has returned */
+  assert_true(batch_rig_await_in_flight(rig, 2));
   return rig;
 }
 

@@ -219,11 +219,9 @@ static void test_batch_later__max_in_flight_are_taken_and_answered_in_any_order(
 static void test_batch_later__what_is_in_flight_is_not_buffered(void **state) {
   batch_rig *rig = taken_rig(state, "1,2,3", 3, 0, BW_FAILED_HOLD);
   assert_int_equal(batch_rig_send(rig, "4"), 0);
-  /* write may not have returned yet */
-  while (bw_batch_buffered(rig->batch) != 1) test_pause();
-  const bw_batch_stats_t stats = batch_rig_stats(rig);
-  assert_int_equal(stats.in_flight_items, 3);
-  assert_int_equal(stats.buffered_items, 1);
+  assert_true(batch_rig_await_in_flight(rig, 3));
+  assert_int_equal(batch_rig_stats(rig).buffered_items, 1);
+  assert_int_equal(bw_batch_buffered(rig->batch), 1);
   assert_int_equal(batch_rig_finish(rig), 0);
   assert_int_equal(batch_rig_stats(rig).in_flight_items, 0);
   batch_rig_free(rig);

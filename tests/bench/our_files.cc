@@ -5,11 +5,10 @@
 #include <poll.h>
 
 #include <atomic>
-#include <cerrno>
-#include <cstdio>
 
 #include "commit_peers.h"
 #include "file_peers.h"
+#include "handle.h"
 
 namespace bwbench {
 namespace {
@@ -20,41 +19,21 @@ struct Mode {
   std::uint64_t preallocate = 0;
 };
 
-// Ends the program with the code's own text.
-void check(int code, const char *what) noexcept {
-  if (code >= 0) return;
-  std::fprintf(stderr, "%s: ", bw_strerror(code));
-  errno = 0;
-  fail(what);
+Handle open_file(const Setting &setting, const Mode &mode) {
+  bw_options_t options{};
+  options.size = sizeof options;
+  options.flags = mode.flags;
+  options.engine = mode.engine;
+  options.preallocate = mode.preallocate;
+  Handle handle;
+  check(bw_open(handle.out(), setting.target->path.c_str(), O_WRONLY | O_CREAT, 0644, &options), "bw_open");
+  return handle;
 }
 
-// Owns a handle; closing it is checked too.
-class Handle {
- public:
-  Handle(const Setting &setting, const Mode &mode) {
-    bw_options_t options{};
-    options.size = sizeof options;
-    options.flags = mode.flags;
-    options.engine = mode.engine;
-    options.preallocate = mode.preallocate;
-    check(bw_open(&bw_, setting.target->path.c_str(), O_WRONLY | O_CREAT, 0644, &options), "bw_open");
-  }
-  explicit Handle(bw_t *parent) { check(bw_lane(&bw_, parent, nullptr), "bw_lane"); }
-  Handle(Handle &&other) noexcept : bw_(other.bw_) { other.bw_ = nullptr; }
-  Handle &operator=(Handle &&) = delete;
-  ~Handle() {
-    if (bw_ == nullptr) return;
-    check(bw_close(bw_), "bw_close");
-    bw_free(bw_);
-  }
-  bw_t *get() const noexcept { return bw_; }
-
- private:
-  bw_t *bw_ = nullptr;
-};
-
-void write_all(bw_t *bw, const void *data, std::size_t bytes) noexcept {
-  require(bw_write(bw, data, bytes) == static_cast<std::int64_t>(bytes), "bw_write");
+Handle open_lane(const Handle &parent) {
+  Handle handle;
+  check(bw_lane(handle.out(), parent.get(), nullptr), "bw_lane");
+  return handle;
 }
 
 // The position at its end.
@@ -69,7 +48,7 @@ std::int64_t append(bw_t *bw, const void *data, std::size_t bytes) noexcept {
 class File {
  public:
   static constexpr bool kKeepsBytes = true;
-  File(const Setting &setting, const Mode &mode) : writer_(setting, mode) {}
+  File(const Setting &setting, const Mode &mode) : writer_(open_file(setting, mode)) {}
   void write(int, const void *data, std::size_t bytes) noexcept { write_all(writer_.get(), data, bytes); }
   void finish() noexcept { check(bw_sync(writer_.get()), "bw_sync"); }
 
@@ -81,9 +60,9 @@ class File {
 class FileLanes {
  public:
   static constexpr bool kKeepsBytes = true;
-  FileLanes(const Setting &setting, const Mode &mode) : parent_(setting, mode) {
+  FileLanes(const Setting &setting, const Mode &mode) : parent_(open_file(setting, mode)) {
     lanes_.reserve(static_cast<std::size_t>(setting.threads));
-    for (int thread = 0; thread < setting.threads; ++thread) lanes_.emplace_back(parent_.get());
+    for (int thread = 0; thread < setting.threads; ++thread) lanes_.push_back(open_lane(parent_));
   }
   void write(int thread, const void *data, std::size_t bytes) noexcept {
     write_all(lanes_[static_cast<std::size_t>(thread)].get(), data, bytes);
@@ -113,7 +92,7 @@ RunFunction whole_file(const Mode &mode) {
 class CommitLog {
  public:
   static constexpr bool kKeepsBytes = true;
-  CommitLog(const Setting &setting, const Mode &mode) : writer_(setting, mode) {}
+  CommitLog(const Setting &setting, const Mode &mode) : writer_(open_file(setting, mode)) {}
   void commit(int, const void *data, std::size_t bytes) noexcept {
     check(bw_wait(writer_.get(), append(writer_.get(), data, bytes), BW_DURABLE, -1), "bw_wait");
   }
@@ -193,7 +172,7 @@ RunFunction by_callback(const Mode &mode) {
     Outcome outcome;
     {
       Outstanding outstanding;
-      const Handle writer(setting, mode);
+      const Handle writer = open_file(setting, mode);
       const auto body = [&](int, const char *record, Histogram &histogram) {
         outstanding.begin(writer.get(), histogram);
         const Clock::time_point end = Clock::now() + run.time;

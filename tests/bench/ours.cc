@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "handle.h"
 #include "peers.h"
 
 namespace bwbench {
@@ -17,39 +18,25 @@ bw_options_t options_with(std::uint32_t flags) {
   return options;
 }
 
-// Owns a handle; closing it is checked too.
-class Handle {
- public:
-  Handle(int fd, std::uint32_t flags) {
-    const bw_options_t options = options_with(flags);
-    require(bw_fdopen(&bw_, fd, &options) == 0, "bw_fdopen");
-  }
-  explicit Handle(bw_t *parent) {
-    const bw_options_t options = options_with(0);
-    require(bw_lane(&bw_, parent, &options) == 0, "bw_lane");
-  }
-  Handle(Handle &&other) noexcept : bw_(other.bw_) { other.bw_ = nullptr; }
-  Handle &operator=(Handle &&) = delete;
-  ~Handle() {
-    if (bw_ == nullptr) return;
-    require(bw_close(bw_) == 0, "bw_close");
-    bw_free(bw_);
-  }
-  bw_t *get() const noexcept { return bw_; }
+Handle open_descriptor(int fd, std::uint32_t flags) {
+  const bw_options_t options = options_with(flags);
+  Handle handle;
+  check(bw_fdopen(handle.out(), fd, &options), "bw_fdopen");
+  return handle;
+}
 
- private:
-  bw_t *bw_ = nullptr;
-};
-
-void write_all(bw_t *bw, const void *data, std::size_t bytes) noexcept {
-  require(bw_write(bw, data, bytes) == static_cast<std::int64_t>(bytes), "bw_write");
+Handle open_lane(const Handle &parent) {
+  const bw_options_t options = options_with(0);
+  Handle handle;
+  check(bw_lane(handle.out(), parent.get(), &options), "bw_lane");
+  return handle;
 }
 
 // One writer for all threads.
 class OneWriter {
  public:
   static constexpr bool kKeepsBytes = true;
-  OneWriter(const Setting &setting, std::uint32_t flags) : file_(*setting.target), writer_(file_.fd(), flags) {}
+  OneWriter(const Setting &setting, std::uint32_t flags) : file_(*setting.target), writer_(open_descriptor(file_.fd(), flags)) {}
   void write(int, const void *data, std::size_t bytes) noexcept { write_all(bw(), data, bytes); }
   void finish() noexcept { require(bw_flush(bw()) == 0, "bw_flush"); }
 
@@ -100,9 +87,9 @@ class Window : public OneWriter {
 class Lanes {
  public:
   static constexpr bool kKeepsBytes = true;
-  Lanes(const Setting &setting, std::uint32_t flags) : file_(*setting.target), parent_(file_.fd(), flags) {
+  Lanes(const Setting &setting, std::uint32_t flags) : file_(*setting.target), parent_(open_descriptor(file_.fd(), flags)) {
     lanes_.reserve(static_cast<std::size_t>(setting.threads));
-    for (int thread = 0; thread < setting.threads; ++thread) lanes_.emplace_back(parent_.get());
+    for (int thread = 0; thread < setting.threads; ++thread) lanes_.push_back(open_lane(parent_));
   }
   void write(int thread, const void *data, std::size_t bytes) noexcept {
     write_all(lanes_[static_cast<std::size_t>(thread)].get(), data, bytes);

@@ -22,26 +22,21 @@
 
 #include "../support/rig.h"
 #include "faults.h"
+#include "modes.h"
 
 #define CAPACITY 65536
 #define BUFFERS 4
 #define STREAM_BYTES (INT64_C(2) << 20) /* whole buffers */
 #define GUARD_S 200
 
-typedef struct mode {
-  const char *name;
-  uint32_t flags;
-} mode;
-
-static const mode kModes[] = {
-    {"direct", 0},
-    {"page cache", BW_BUFFERED},
-    {"one thread", BW_UNSHARED},
-    {"one thread, page cache", BW_UNSHARED | BW_BUFFERED},
-    {"driven by the caller", BW_CALLER_DRIVEN},
-    {"driven by the caller, page cache", BW_CALLER_DRIVEN | BW_BUFFERED},
+static const faults_mode kModes[] = {
+    {.name = "direct"},
+    {.name = "page cache", .flags = BW_BUFFERED},
+    {.name = "one thread", .flags = BW_UNSHARED},
+    {.name = "one thread, page cache", .flags = BW_UNSHARED | BW_BUFFERED},
+    {.name = "driven by the caller", .flags = BW_CALLER_DRIVEN},
+    {.name = "driven by the caller, page cache", .flags = BW_CALLER_DRIVEN | BW_BUFFERED},
 };
-#define MODES (sizeof kModes / sizeof kModes[0])
 
 static uint32_t engine;
 
@@ -128,7 +123,7 @@ static bool is_on_disk(const char *path, int64_t length) {
 /* ---- A writer on it -------------------------------------------------------------------------- */
 
 typedef struct fixture {
-  const mode *mode;
+  const faults_mode *mode;
   bw_t *bw;
   test_events events;
   test_sink sink;
@@ -399,35 +394,22 @@ static void test_eio__after_a_failed_sync_bytes_flow_to_another_sink_and_none_ge
 
 /* ---------------------------------------------------------------------------------------------- */
 
-#define TEST(name) \
-  { #name, name }
-static const struct {
-  const char *name;
-  CMUnitTestFunction body;
-} kTests[] = {
-    TEST(test_eio__a_write_that_failed_is_resumed),
-    TEST(test_eio__inside_the_present_size_writes_that_failed_are_resumed),
-    TEST(test_eio__what_could_not_be_written_is_lost_with_a_word),
-    TEST(test_eio__what_could_not_be_written_goes_to_another_sink),
-    TEST(test_eio__a_sync_that_failed_is_final),
-    TEST(test_eio__a_close_that_syncs_tells_once),
-    TEST(test_eio__everybody_who_waits_hears_of_a_failed_sync),
-    TEST(test_eio__after_a_failed_sync_bytes_flow_to_another_sink_and_none_gets_durable),
+static const faults_test kTests[] = {
+    FAULTS_TEST(test_eio__a_write_that_failed_is_resumed),
+    FAULTS_TEST(test_eio__inside_the_present_size_writes_that_failed_are_resumed),
+    FAULTS_TEST(test_eio__what_could_not_be_written_is_lost_with_a_word),
+    FAULTS_TEST(test_eio__what_could_not_be_written_goes_to_another_sink),
+    FAULTS_TEST(test_eio__a_sync_that_failed_is_final),
+    FAULTS_TEST(test_eio__a_close_that_syncs_tells_once),
+    FAULTS_TEST(test_eio__everybody_who_waits_hears_of_a_failed_sync),
+    FAULTS_TEST(test_eio__after_a_failed_sync_bytes_flow_to_another_sink_and_none_gets_durable),
 };
-#define TESTS (sizeof kTests / sizeof kTests[0])
 
 int main(int argc, char **argv) {
   engine = faults_engine(argc > 1 ? argv[1] : "");
   faults_private_place(NULL);
   const int guard = make_zram();
-  static struct CMUnitTest tests[TESTS * MODES];
-  static char names[TESTS * MODES][160];
-  for (size_t i = 0; i < TESTS * MODES; ++i) {
-    const mode *m = &kModes[i % MODES];
-    snprintf(names[i], sizeof names[i], "%s (%s)", kTests[i / MODES].name, m->name);
-    tests[i] = (struct CMUnitTest){names[i], kTests[i / MODES].body, setup, teardown, (void *)m};
-  }
-  const int failed = _cmocka_run_group_tests("eio", tests, TESTS * MODES, NULL, NULL);
+  const int failed = FAULTS_TESTS_RUN("eio", kTests, kModes, setup, teardown);
   EXPECT(remove_zram());
   faults_guard_dismiss(guard);
   return failed;

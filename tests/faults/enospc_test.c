@@ -23,22 +23,14 @@
 #include "../support/records.h"
 #include "../support/rig.h"
 #include "faults.h"
+#include "modes.h"
 
 #define RECORDS 700
 #define RECORD_BYTES 1000
 #define STREAM_BYTES (INT64_C(1) * RECORDS * RECORD_BYTES)
 #define SPARSE_BYTES (INT64_C(1) << 20)
 
-typedef struct mode {
-  const char *name;
-  uint32_t flags;
-  int oflags;
-  uint64_t capacity;
-  uint32_t buffers;
-  uint64_t preallocate;
-} mode;
-
-static const mode kModes[] = {
+static const faults_mode kModes[] = {
     {"defaults", 0, 0, 0, 0, 0},
     {"small buffers", 0, 0, 8192, 3, 0},
     {"page cache", BW_BUFFERED, 0, 16384, 4, UINT64_MAX},
@@ -48,14 +40,13 @@ static const mode kModes[] = {
     {"driven by the caller", BW_CALLER_DRIVEN, 0, 32768, 4, 0},
     {"one thread, driven", BW_CALLER_DRIVEN | BW_UNSHARED | BW_BUFFERED, 0, 4096, 2, 0},
 };
-#define MODES (sizeof kModes / sizeof kModes[0])
 
 static uint32_t engine;
 
 /* ---- A writer on a small disk ---------------------------------------------------------------- */
 
 typedef struct fixture {
-  const mode *mode;
+  const faults_mode *mode;
   char disk[32], path[64];
   bw_t *bw;
   test_events events;
@@ -445,38 +436,25 @@ static void test_enospc__many_threads_resume_and_every_record_is_there_once(void
 
 /* ---- All of them in each mode ---------------------------------------------------------------- */
 
-#define TEST(name) \
-  { #name, name }
-static const struct {
-  const char *name;
-  CMUnitTestFunction body;
-} kTests[] = {
-    TEST(test_enospc__enlarged_and_resumed_it_has_exactly_the_accepted_bytes),
-    TEST(test_enospc__something_else_deleted_and_resumed_it_has_exactly_the_accepted_bytes),
-    TEST(test_enospc__inside_the_present_size_a_resume_leaves_no_hole),
-    TEST(test_enospc__every_call_says_so_as_long_as_it_is_full),
-    TEST(test_enospc__a_note_is_told),
-    TEST(test_enospc__discarded_it_has_exactly_what_was_not),
-    TEST(test_enospc__after_a_discard_the_stream_goes_on_where_it_was_cut),
-    TEST(test_enospc__another_sink_gets_what_the_file_has_not),
-    TEST(test_enospc__the_rest_goes_to_another_file),
-    TEST(test_enospc__freed_what_is_missing_is_lost_with_a_word),
-    TEST(test_enospc__freed_before_anybody_has_noticed_what_is_missing_is_lost_with_a_word),
-    TEST(test_enospc__freed_inside_the_present_size_what_may_be_missing_is_lost_with_a_word),
-    TEST(test_enospc__freed_after_room_was_made_and_resumed_nothing_is_lost),
-    TEST(test_enospc__many_threads_resume_and_every_record_is_there_once),
+static const faults_test kTests[] = {
+    FAULTS_TEST(test_enospc__enlarged_and_resumed_it_has_exactly_the_accepted_bytes),
+    FAULTS_TEST(test_enospc__something_else_deleted_and_resumed_it_has_exactly_the_accepted_bytes),
+    FAULTS_TEST(test_enospc__inside_the_present_size_a_resume_leaves_no_hole),
+    FAULTS_TEST(test_enospc__every_call_says_so_as_long_as_it_is_full),
+    FAULTS_TEST(test_enospc__a_note_is_told),
+    FAULTS_TEST(test_enospc__discarded_it_has_exactly_what_was_not),
+    FAULTS_TEST(test_enospc__after_a_discard_the_stream_goes_on_where_it_was_cut),
+    FAULTS_TEST(test_enospc__another_sink_gets_what_the_file_has_not),
+    FAULTS_TEST(test_enospc__the_rest_goes_to_another_file),
+    FAULTS_TEST(test_enospc__freed_what_is_missing_is_lost_with_a_word),
+    FAULTS_TEST(test_enospc__freed_before_anybody_has_noticed_what_is_missing_is_lost_with_a_word),
+    FAULTS_TEST(test_enospc__freed_inside_the_present_size_what_may_be_missing_is_lost_with_a_word),
+    FAULTS_TEST(test_enospc__freed_after_room_was_made_and_resumed_nothing_is_lost),
+    FAULTS_TEST(test_enospc__many_threads_resume_and_every_record_is_there_once),
 };
-#define TESTS (sizeof kTests / sizeof kTests[0])
 
 int main(int argc, char **argv) {
   engine = faults_engine(argc > 1 ? argv[1] : "");
   faults_private_place(NULL);
-  static struct CMUnitTest tests[TESTS * MODES];
-  static char names[TESTS * MODES][160];
-  for (size_t i = 0; i < TESTS * MODES; ++i) {
-    const mode *m = &kModes[i % MODES];
-    snprintf(names[i], sizeof names[i], "%s (%s)", kTests[i / MODES].name, m->name);
-    tests[i] = (struct CMUnitTest){names[i], kTests[i / MODES].body, setup, teardown, (void *)m};
-  }
-  return _cmocka_run_group_tests("enospc", tests, TESTS * MODES, NULL, NULL);
+  return FAULTS_TESTS_RUN("enospc", kTests, kModes, setup, teardown);
 }

@@ -190,6 +190,16 @@ static void test_fallback__registering_refused_leaves_the_ring(void **state) {
   }
 }
 
+/* Registered buffers are there, but nothing is known of gathering from them: several go by plain writev. */
+static void test_fallback__a_ring_that_does_not_tell_what_it_can_gathers_plainly(void **state) {
+  (void)state;
+  if (!has_uring()) skip();
+  const faults_refusal probe = {SYS_io_uring_register, EINVAL, 1, IORING_REGISTER_PROBE};
+  check(SCENE(.refused = {probe}, .refusals = 1, .engine_in_use = BW_ENGINE_URING, .registered = YES));
+  check(SCENE(.refused = {probe}, .refusals = 1, .engine_in_use = BW_ENGINE_URING, .registered = YES,
+              .flags = BW_CALLER_DRIVEN));
+}
+
 /* A filter may let the ring be made and not be used. */
 static void test_fallback__a_ring_that_takes_nothing_is_done_without(void **state) {
   (void)state;
@@ -378,6 +388,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_fallback__without_io_uring_there_is_pwrite),
       cmocka_unit_test(test_fallback__io_uring_by_name_gives_the_kernels_refusal),
       cmocka_unit_test(test_fallback__registering_refused_leaves_the_ring),
+      cmocka_unit_test(test_fallback__a_ring_that_does_not_tell_what_it_can_gathers_plainly),
       cmocka_unit_test(test_fallback__a_ring_that_takes_nothing_is_done_without),
       cmocka_unit_test(test_fallback__direct_io_refused_goes_through_the_page_cache),
       cmocka_unit_test(test_fallback__a_filesystem_that_does_not_tell_its_alignment_is_tried),

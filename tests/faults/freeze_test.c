@@ -25,6 +25,7 @@
 
 #include "../support/rig.h"
 #include "faults.h"
+#include "modes.h"
 
 #define CAPACITY 8192
 #define BUFFERS 4
@@ -33,19 +34,12 @@
 #define STREAM_BYTES (INT64_C(650) * RECORD_BYTES)
 #define GUARD_S 200
 
-typedef struct mode {
-  const char *name;
-  uint32_t flags;
-  int oflags;
-} mode;
-
-static const mode kModes[] = {
-    {"direct", 0, 0},
-    {"page cache", BW_BUFFERED, 0},
-    {"one thread", BW_UNSHARED, 0},
-    {"appending", 0, O_APPEND},
+static const faults_mode kModes[] = {
+    {.name = "direct"},
+    {.name = "page cache", .flags = BW_BUFFERED},
+    {.name = "one thread", .flags = BW_UNSHARED},
+    {.name = "appending", .oflags = O_APPEND},
 };
-#define MODES (sizeof kModes / sizeof kModes[0])
 
 static uint32_t engine;
 static int disk = -1;
@@ -53,7 +47,7 @@ static int disk = -1;
 /* ---- Ice ------------------------------------------------------------------------------------- */
 
 typedef struct fixture {
-  const mode *mode;
+  const faults_mode *mode;
   char path[64];
   bw_t *bw;
   test_events events;
@@ -442,20 +436,14 @@ static void test_freeze__who_drives_an_io_uring_does_not_wait(void **state) {
 
 /* ---------------------------------------------------------------------------------------------- */
 
-#define TEST(name) \
-  { #name, name }
-static const struct {
-  const char *name;
-  CMUnitTestFunction body;
-} kTests[] = {
-    TEST(test_freeze__a_writer_waits_for_room_and_goes_on),
-    TEST(test_freeze__it_freezes_again_and_again),
-    TEST(test_freeze__flushes_syncs_waits_and_notes_end_when_it_is_thawed),
-    TEST(test_freeze__who_does_not_wait_hears_that_there_is_no_room),
-    TEST(test_freeze__who_waits_does_not_hold_up_who_does_not),
-    TEST(test_freeze__who_drives_an_io_uring_does_not_wait),
+static const faults_test kTests[] = {
+    FAULTS_TEST(test_freeze__a_writer_waits_for_room_and_goes_on),
+    FAULTS_TEST(test_freeze__it_freezes_again_and_again),
+    FAULTS_TEST(test_freeze__flushes_syncs_waits_and_notes_end_when_it_is_thawed),
+    FAULTS_TEST(test_freeze__who_does_not_wait_hears_that_there_is_no_room),
+    FAULTS_TEST(test_freeze__who_waits_does_not_hold_up_who_does_not),
+    FAULTS_TEST(test_freeze__who_drives_an_io_uring_does_not_wait),
 };
-#define TESTS (sizeof kTests / sizeof kTests[0])
 
 int main(int argc, char **argv) {
   engine = faults_engine(argc > 1 ? argv[1] : "");
@@ -468,14 +456,7 @@ int main(int argc, char **argv) {
   disk = open("disk", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   EXPECT(disk >= 0);
   const int guard = faults_guard(thaw_at_last, &disk, GUARD_S);
-  static struct CMUnitTest tests[TESTS * MODES];
-  static char names[TESTS * MODES][160];
-  for (size_t i = 0; i < TESTS * MODES; ++i) {
-    const mode *m = &kModes[i % MODES];
-    snprintf(names[i], sizeof names[i], "%s (%s)", kTests[i / MODES].name, m->name);
-    tests[i] = (struct CMUnitTest){names[i], kTests[i / MODES].body, setup, teardown, (void *)m};
-  }
-  const int failed = _cmocka_run_group_tests("freeze", tests, TESTS * MODES, NULL, NULL);
+  const int failed = FAULTS_TESTS_RUN("freeze", kTests, kModes, setup, teardown);
   faults_guard_dismiss(guard);
   return failed;
 }

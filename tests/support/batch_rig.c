@@ -432,6 +432,21 @@ bool batch_rig_await_error(batch_rig *rig, int code) {
   return test_await(holds_error, &want);
 }
 
+typedef struct in_flight {
+  batch_rig *rig;
+  size_t items;
+} in_flight;
+
+static bool has_in_flight(void *arg) {
+  const in_flight *want = arg;
+  return batch_rig_stats(want->rig).in_flight_items == want->items;
+}
+
+bool batch_rig_await_in_flight(batch_rig *rig, size_t items) {
+  in_flight want = {rig, items};
+  return test_await(has_in_flight, &want);
+}
+
 int64_t batch_call_send(void *arg) {
   const batch_call *call = arg;
   return batch_rig_send(call->rig, call->items);

@@ -147,6 +147,8 @@ int batch_rig_until(batch_rig *rig, int (*poll)(bw_batch_t *batch, const bw_wake
 int64_t batch_rig_discard(batch_rig *rig, int64_t wanted);
 /* Waits until the batcher holds `code`. */
 bool batch_rig_await_error(batch_rig *rig, int code);
+/* Waits until so many items are with the sink, and write has returned. */
+bool batch_rig_await_in_flight(batch_rig *rig, size_t items);
 
 /* For test_thread_start(). */
 typedef struct batch_call {
