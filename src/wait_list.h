@@ -119,8 +119,9 @@ class WaitList {
   // True if that waker is being called now by another thread.
   bool is_called_elsewhere(const bw_waker_t &waker) noexcept;
 
+  static constexpr unsigned kBuiltIn = 2; // so many wakers need no memory of the heap
+
  private:
-  static constexpr unsigned kBuiltIn = 4;
   struct Chain {
     Waiter *first = nullptr;
     Waiter *last = nullptr;

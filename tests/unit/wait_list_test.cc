@@ -61,6 +61,7 @@ struct Bench {
 void wake(void *) {}
 void wake_otherwise(void *) {}
 
+constexpr int kBuiltIn = bwlib::WaitList::kBuiltIn;
 int args[64];
 
 bw_waker_t waker(int number) {
@@ -447,7 +448,7 @@ static void test_wait_list__the_end_of_a_call_fires_who_waits_for_it(void **) {
 static void test_wait_list__a_few_wakers_need_no_memory(void **) {
   Bench bench;
   const long before = unit::blocks_alive;
-  for (int number = 0; number < 4; ++number)
+  for (int number = 0; number < kBuiltIn; ++number)
     assert_int_equal(bench.list.add_waker(waker(number), {.mask = bwlib::kForRoom}), 0);
   assert_int_equal(unit::blocks_alive, before);
 }
@@ -470,12 +471,12 @@ static void test_wait_list__nodes_are_used_again(void **) {
 static void test_wait_list__without_memory_a_waker_is_refused(void **) {
   if (unit::under_valgrind()) skip();
   Bench bench;
-  for (int number = 0; number < 4; ++number) bench.list.add_waker(waker(number), {.mask = bwlib::kForRoom});
+  for (int number = 0; number < kBuiltIn; ++number) bench.list.add_waker(waker(number), {.mask = bwlib::kForRoom});
   unit::refuse_new = true;
-  const int code = bench.list.add_waker(waker(4), {.mask = bwlib::kForRoom});
+  const int code = bench.list.add_waker(waker(kBuiltIn), {.mask = bwlib::kForRoom});
   unit::refuse_new = false;
   assert_int_equal(code, -ENOMEM);
-  assert_false(bench.list.take_back(waker(4)));
+  assert_false(bench.list.take_back(waker(kBuiltIn)));
 }
 
 static void test_wait_list__all_memory_is_given_back(void **) {
