@@ -420,6 +420,20 @@ static void test_notify__beyond_the_end_is_answered_by_close_and_free(void **sta
   }
 }
 
+static void test_notify__of_a_closed_file_is_answered(void **state) {
+  file_rig *rig = *state;
+  file_rig_open(rig, O_RDWR | O_CREAT);
+  assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
+  assert_int_equal(bw_close(rig->bw), 0);
+  for (int level = BW_ACCEPTED; level <= BW_DURABLE; ++level) {
+    assert_int_equal(file_rig_notify(rig, 3, level), 0);
+    assert_int_equal(file_rig_notify(rig, 4, level), -ESHUTDOWN);
+  }
+  file_rig_free(rig);
+  assert_int_equal(file_rig_told_count(rig), 3);
+  for (size_t i = 0; i < 3; ++i) assert_int_equal(file_rig_told(rig, i).code, 0);
+}
+
 static void test_notify__beyond_a_seek_is_cancelled(void **state) {
   file_rig *rig = *state;
   file_rig_open(rig, O_RDWR | O_CREAT);
@@ -689,6 +703,7 @@ int main(int argc, char **argv) {
       FILE_TEST(test_notify__that_makes_no_sense_is_refused, FILE_WAYS),
       FILE_TEST(test_notify__of_written_and_accepted_only_watches, FILE_WAYS),
       FILE_TEST(test_notify__beyond_the_end_is_answered_by_close_and_free, FILE_WAYS),
+      FILE_TEST(test_notify__of_a_closed_file_is_answered, FILE_WAYS),
       FILE_TEST(test_notify__beyond_a_seek_is_cancelled, FILE_WAYS),
       FILE_TEST(test_notify__callbacks_may_go_on_writing_but_never_wait, FILE_WAYS),
       FILE_TEST(test_lane__records_arrive_whole_and_in_their_order, kNotUnshared | FILE_SHAPES),
