@@ -331,6 +331,10 @@ class Writer {
   bool is_pending(const Pending &why) noexcept;
   static bool check_pending(void *writer, const Pending &why) noexcept;
   Pending pending_copies(FlushBuffer<> &buffer, std::uint64_t fill) noexcept;
+  // As await(); one thread alone has ended its copies when it calls.
+  bool await_copies(Op &op, FlushBuffer<> &buffer, std::uint64_t fill) noexcept {
+    return unshared_ || await(op, pending_copies(buffer, fill));
+  }
   Pending pending_level(int level, std::int64_t position) noexcept;
   Patience blocking_patience() const noexcept;
   static Patience rescue_patience() noexcept { return is_in_callback() ? Patience::kPoll : Patience::kWait; }

@@ -230,7 +230,7 @@ int Writer::push_current_below(Op &op, std::uint64_t limit) noexcept {
 
 // Inline: everything to the sink. Pen. 0, or why not all.
 int Writer::empty_inline(Op &op) noexcept {
-  if (!await(op, pending_copies(ring_.current(), ring_.fill()))) return -EAGAIN;
+  if (!await_copies(op, ring_.current(), ring_.fill())) return -EAGAIN;
   raise_floor();
   if (const int code = acquire_sink(op)) return code;
   int code = push_spill(op, UINT64_MAX);
@@ -281,15 +281,14 @@ int Writer::flush_bytes(Op &op, std::int64_t target) noexcept {
   if (has_file()) return reach(op, BW_WRITTEN, target);
   if (!inline_) return flush_ring(op, target);
   if (const int code = take_both(op, false)) return code;
-  const Pending copies = pending_copies(ring_.current(), ring_.fill());
   const std::int64_t accepted = position(BW_ACCEPTED);
   int code = -EAGAIN;
-  if (is_pending(copies) && accepted >= target) {
+  if (!unshared_ && accepted >= target && is_pending(pending_copies(ring_.current(), ring_.fill()))) {
     // Rule 6: only for the writers of its range. Spans that are open behind it stay where they are.
     code = push_spill(op, UINT64_MAX);
     const std::int64_t start = ring_.current().position();
     if (code == 0 && accepted > start) code = push_current_below(op, static_cast<std::uint64_t>(accepted - start));
-  } else if (await(op, copies)) {
+  } else if (await_copies(op, ring_.current(), ring_.fill())) {
     raise_floor();
     code = push_spill(op, UINT64_MAX);
     if (code == 0) code = push_current(op);
@@ -320,7 +319,7 @@ int Writer::empty_all(Op &op, bool closing) noexcept {
   if (!inline_) return empty_ring(op, closing);
   if (const int code = take_both(op, closing)) return code;
   int code = -EAGAIN;
-  if (await(op, pending_copies(ring_.current(), ring_.fill()))) {
+  if (await_copies(op, ring_.current(), ring_.fill())) {
     raise_floor();
     code = push_spill(op, UINT64_MAX);
   }
@@ -690,7 +689,7 @@ std::int64_t Writer::do_unwritten(Op &op, void (*each)(void *, const void *, std
   if (const int code = take_pen(op, true)) return code;
   const bool may_wait = open_spans_.load(std::memory_order_acquire) == 0;
   int code = 0;
-  if (may_wait && ring_.has_current() && !await(op, pending_copies(ring_.current(), ring_.fill()))) code = -EAGAIN;
+  if (may_wait && ring_.has_current() && !await_copies(op, ring_.current(), ring_.fill())) code = -EAGAIN;
   if (code == 0) code = acquire_sink(op);
   if (code) {
     release_pen();
@@ -721,9 +720,9 @@ std::int64_t Writer::do_discard(Op &op) noexcept {
     return -EBUSY;
   }
   bool came = !has_file() || may_settle_file(op);
-  came = came && (!ring_.has_current() || await(op, pending_copies(ring_.current(), ring_.fill())));
+  came = came && (!ring_.has_current() || await_copies(op, ring_.current(), ring_.fill()));
   for (std::uint64_t number = ring_.retired(); came && number < ring_.sealed(); ++number)
-    came = await(op, pending_copies(ring_.at(number), ring_.at(number).length()));
+    came = await_copies(op, ring_.at(number), ring_.at(number).length());
   if (!came) {
     release_both();
     return -EAGAIN;

@@ -58,8 +58,9 @@ Patience Writer::blocking_patience() const noexcept {
 
 // True once `why` is not pending any more. False: the op may not wait, or its time is over; op.why says for what.
 bool Writer::await(Op &op, const Pending &why) noexcept {
+  if (!is_pending(why)) return true;
   const bool is_sync = why.mask & kForLevel && why.level == BW_DURABLE; // takes longer than we would spin and yield
-  if (is_sync ? !is_pending(why) : waits_.spin(why)) return true;
+  if (!is_sync && waits_.spin(why)) return true;
   op.why = why;
   if (op.patience == Patience::kPoll) return false;
   if (is_caller_driven_) return await_driving(op, why);
