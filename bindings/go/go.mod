@@ -1,0 +1,3 @@
+module bw
+
+go 1.24

@@ -1,0 +1,6 @@
+//go:build !bw_vendored
+
+package bw
+
+// #cgo pkg-config: bw
+import "C"
