@@ -1,22 +1,28 @@
 #include "lane.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <new>
 
 #include "options.h"
+#include "parts.h"
 #include "writer.h"
 
 namespace bwlib {
 
 namespace {
 
-// What the lane hands on is one append, so it lands whole; the parent keeps what its own sink does not take.
+// What the lane hands on is one append, so it lands whole; the parent keeps what its own sink does not take. Only what
+// is longer than the lane's buffer, and than all of the parent's where nobody may wait, goes in pieces.
 class LaneSink final : public OwnedSink {
  public:
   explicit LaneSink(Writer &parent) noexcept : parent_(parent) {}
 
-  void set_lane(Writer &lane) noexcept { waker_ = {wake_lane, &lane}; }
+  void set_lane(Writer &lane) noexcept {
+    capacity_ = lane.capacity();
+    waker_ = {wake_lane, &lane};
+  }
   void set_patience(Patience patience) noexcept override { patience_ = patience; }
   void detach() noexcept override { parent_.unwake(waker_); }
 
@@ -37,7 +43,16 @@ class LaneSink final : public OwnedSink {
   static int sync(void *ctx) { return of(ctx).parent_.sync_from_lane(of(ctx).patience_, of(ctx).waker_); }
   static void wake_lane(void *lane) { static_cast<Writer *>(lane)->wake(); }
 
-  int64_t append(const iovec *parts, int count) noexcept {
+  int64_t append(const iovec *list, int count) noexcept {
+    const std::int64_t result = hand_on(list, count);
+    Parts parts(list, count);
+    if (result != -EMSGSIZE || parts.left() <= capacity_) return result;
+    parts.skip_empty();
+    const iovec piece{const_cast<char *>(parts.front()), std::min(parts.front_length(), parent_.most_at_once())};
+    return hand_on(&piece, 1);
+  }
+
+  std::int64_t hand_on(const iovec *parts, int count) noexcept {
     std::uint64_t accepted = 0;
     const std::int64_t result = parent_.append_from_lane(parts, count, patience_, waker_, accepted);
     // The parent may have accepted a part and found no memory for the rest: then that part is its, the rest ours.
@@ -45,6 +60,7 @@ class LaneSink final : public OwnedSink {
   }
 
   Writer &parent_;
+  std::uint64_t capacity_ = 0; // the lane's
   bw_waker_t waker_{nullptr, nullptr};
   Patience patience_ = Patience::kPoll;
 };

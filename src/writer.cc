@@ -212,6 +212,11 @@ void Writer::shut() noexcept {
   }
 }
 
+// Who has heard of an error finds the fast path shut, though who holds it may not have come to that yet.
+void Writer::shut_if_held() noexcept {
+  if (held_.load(std::memory_order_seq_cst) != 0) shut();
+}
+
 // Seals the current buffer. Pen.
 void Writer::seal_current() noexcept {
   sealed_end_.store(end(), std::memory_order_release);
@@ -584,7 +589,7 @@ int Writer::await_room(Op &op, std::uint64_t buffers) noexcept {
 
 // An append that all buffers together can hold waits for room for all of it, so that it never stops part-way.
 int Writer::await_append_room(Op &op, std::uint64_t bytes) noexcept {
-  if (bytes > ring_.count() * capacity_) {
+  if (bytes > most_at_once()) {
     if (op.patience != Patience::kPoll) return 0; // piece by piece, as a long write
     op.why = {.mask = kForRoom, .turn = turns_.load(std::memory_order_acquire), .buffers = ring_.count()};
     return op.is_poll || nonblock_ ? -EMSGSIZE : -EAGAIN;

@@ -122,7 +122,7 @@ class Writer {
   // wait() as a poll.
   int poll_wait(std::int64_t position, int level, const bw_waker_t &waker) noexcept;
 
-  int error() const noexcept;
+  int error() noexcept;
   int resume() noexcept;
   int set_sink(const bw_sink_t *sink, void *ctx) noexcept;
   std::int64_t unwritten(void (*each)(void *, const void *, std::size_t), void *arg) noexcept;
@@ -131,6 +131,8 @@ class Writer {
   const void *buffer(std::size_t &length) noexcept;
   std::size_t buffered() noexcept;
   std::size_t capacity() const noexcept { return capacity_; }
+  // Background and file writers: the longest append that need not wait in between.
+  std::uint64_t most_at_once() const noexcept { return ring_.count() * capacity_; }
   void *context() const noexcept { return owned_ ? nullptr : sink_.context(); }
   void get_stats(bw_stats_t &stats) noexcept;
 
@@ -213,6 +215,7 @@ class Writer {
   void release_pen() noexcept;
   void release_unshared(bool admit) noexcept;
   void shut() noexcept;
+  void shut_if_held() noexcept;
   void seal_current() noexcept;
   void hand_on() noexcept;
   int refusal(bool closing = false) noexcept;

@@ -266,8 +266,11 @@ void Writer::fail_sync(int code) noexcept {
   waits_.signal(kForLevel | kForRoom);
 }
 
-int Writer::error() const noexcept {
-  if (const int code = held_.load(std::memory_order_acquire)) return code;
+int Writer::error() noexcept {
+  if (const int code = held_.load(std::memory_order_acquire)) {
+    shut_if_held();
+    return code;
+  }
   return sync_error_.load(std::memory_order_acquire);
 }
 

@@ -23,6 +23,7 @@ auto Writer::run_write(Patience patience, Call call, std::uint64_t deadline_ns) 
       if (await(op, op.why)) continue;
     }
     if (result == -EAGAIN && op.timed_out) result = -ETIMEDOUT;
+    if (result < 0) shut_if_held();
     deliver(false);
     return result;
   }
@@ -44,6 +45,7 @@ auto Writer::run_poll(const bw_waker_t *waker, Call call, bool notes) noexcept -
   if (result == -EAGAIN && waker) {
     if (const int code = waits_.add_waker(*waker, op.why)) result = code;
   }
+  if (result < 0) shut_if_held();
   deliver(notes);
   return result;
 }

@@ -479,6 +479,35 @@ static void test_lanes__polls_of_a_lane_do_not_wait_for_the_parent(void **state)
   test_rig_free(rig);
 }
 
+/* Where nobody may wait, and the parent could never hold it at once. */
+static void test_lanes__a_poll_hands_on_in_pieces_what_the_parent_cannot_hold(void **state) {
+  (void)state;
+  enum { kBytes = 100 };
+  test_rig *rig = RIG(RIG_PLAIN, .capacity = 8, .buffers = 2, .flags = BW_BACKGROUND);
+  bw_t *lane = new_lane(rig->bw, 8);
+  char data[3 * kBytes];
+  test_pattern(data, sizeof data, 9);
+  size_t at = 0;
+  while (at < kBytes) {
+    test_waker waker = {0};
+    const bw_waker_t wake = test_waker_of(&waker);
+    const int64_t taken = bw_poll_write(lane, data + at, kBytes - at, &wake);
+    assert_true(taken > 0 || taken == -EAGAIN);
+    if (taken == -EAGAIN)
+      assert_true(test_waker_await(&waker, 1));
+    else
+      at += (size_t)taken;
+  }
+  assert_int_equal(bw_flush(lane), 0);
+  assert_int_equal(bw_poll_append(lane, data + kBytes, kBytes, NULL), kBytes); /* the lane keeps the rest */
+  const struct iovec parts[] = {{NULL, 0}, {data + 2 * kBytes, 1}, {data + 2 * kBytes + 1, kBytes - 1}};
+  assert_int_equal(bw_writev(lane, parts, 3), kBytes);
+  assert_int_equal(bw_flush(lane), 0);
+  assert_true(test_sink_holds(&rig->sink, data, sizeof data));
+  bw_free(lane);
+  test_rig_free(rig);
+}
+
 static void test_lanes__a_waker_of_a_lane_is_taken_back(void **state) {
   (void)state;
   test_rig *rig = full_parent(0);
@@ -662,6 +691,7 @@ int main(void) {
       cmocka_unit_test(test_lanes__a_lane_of_a_nonblock_parent_does_not_wait),
       cmocka_unit_test(test_lanes__a_nonblock_lane_does_not_wait),
       cmocka_unit_test(test_lanes__polls_of_a_lane_do_not_wait_for_the_parent),
+      cmocka_unit_test(test_lanes__a_poll_hands_on_in_pieces_what_the_parent_cannot_hold),
       cmocka_unit_test(test_lanes__a_waker_of_a_lane_is_taken_back),
       cmocka_unit_test(test_lanes__a_blocking_lane_waits_for_room_in_the_parent),
       cmocka_unit_test(test_lanes__a_lane_over_an_inline_sink_that_is_not_ready_does_not_wait),
