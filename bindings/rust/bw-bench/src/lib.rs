@@ -1,0 +1,1 @@
+//! Benchmarks of bw, by criterion: `cargo bench -p bw-bench`.

@@ -1,0 +1,6 @@
+//! tokio's: that the cases hold.
+
+use tokio::io::BufWriter;
+
+#[path = "cases/mod.rs"]
+mod cases;
