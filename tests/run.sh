@@ -7,7 +7,7 @@ usage() {
   cat <<'TEXT'
 usage: sh tests/run.sh [OPTION...]
 
-Without options: build in build/test, run every test once.
+Without options: build in build/test, run every test once, those of the bindings too.
 
   --sanitize   AddressSanitizer + UndefinedBehaviorSanitizer (build/asan), ThreadSanitizer (build/tsan)
   --valgrind   the api and unit tests under valgrind (build/valgrind)
@@ -15,6 +15,7 @@ Without options: build in build/test, run every test once.
   --model      the model check of the flush buffer (build/test)
   --docs       the API reference; each warning of Doxygen is an error (build/docs)
   --install    the programs built against an installed tree (build/test)
+  --bindings   Rust (1.85 or later) and Go (1.24 or later), against the library installed into build/bindings
   --faults     full and broken disks, kills, power cuts, with all the tools that this needs (build/test)
   --long       all of the above, the stress tests 10 times in a row, and the faults many times
   --help       this text
@@ -28,13 +29,14 @@ while [ $# -gt 0 ]; do
   case $1 in
     --sanitize) stages="$stages asan tsan" ;;
     --valgrind | --clang | --model | --docs | --install | --faults) stages="$stages ${1#--}" ;;
-    --long) stages="$stages test stress faults_long asan tsan model valgrind clang docs" ;;
+    --bindings) stages="$stages rust go" ;;
+    --long) stages="$stages test rust go stress faults_long asan tsan model valgrind clang docs" ;;
     --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
   shift
 done
-[ -n "$stages" ] || stages=test
+[ -n "$stages" ] || stages='test rust go'
 
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -138,6 +140,52 @@ fix_addresses() {
   fi
 }
 
+# ---- Bindings ------------------------------------------------------------------------------------
+
+# A language whose tools are missing or too old: its tests count as skipped.
+skip_binding() { # LANGUAGE WHY TESTS
+  say "bindings/$1: $2, $3 tests skipped"
+  skipped=$((skipped + $3))
+}
+
+is_at_least() { # WANTED FOUND
+  [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+# Runs bindings/LANGUAGE/test.sh with the library where pkg-config and the loader find it. What was counted is what
+# `count_LANGUAGE` finds in its output.
+check_binding() { # LANGUAGE
+  build build/test || { broken 'build/test'; return; }
+  prefix=$PWD/build/bindings
+  cmake --install build/test --prefix "$prefix" >"$prefix.log" || { cat "$prefix.log"; broken 'installing'; return; }
+  say "testing bindings/$1"
+  log=$PWD/build/$1.log
+  status=0
+  PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name bw.pc)") LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name libbw.so.0)") \
+    sh "bindings/$1/test.sh" >"$log" 2>&1 </dev/null || status=$?
+  good=$("count_$1" passed)
+  bad=$("count_$1" failed)
+  left=$("count_$1" skipped)
+  echo "bindings/$1: $good passed, $bad failed, $left skipped"
+  [ "$status" -eq 0 ] || tail -n 100 "$log"
+  passed=$((passed + good))
+  failed=$((failed + bad))
+  skipped=$((skipped + left))
+  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    broken "bindings/$1/test.sh"
+  fi
+}
+
+count_rust() { # passed|failed|skipped
+  word=$(echo "$1" | sed s/skipped/ignored/)
+  sed -n "s/^test result: .*[ .]\([0-9]*\) $word;.*/\1/p" "$log" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+count_go() {
+  word=$(echo "$1" | sed 's/passed/PASS/; s/failed/FAIL/; s/skipped/SKIP/')
+  grep -c "^--- $word: " "$log" || :
+}
+
 run_stage() { # STAGE
   need_for "$1"
   case $1 in
@@ -185,6 +233,22 @@ run_stage() { # STAGE
     clang)
       build build/clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ || { broken 'build/clang'; return; }
       check build/clang -LE faults
+      ;;
+    rust)
+      found=$(rustc --version 2>/dev/null | sed 's/^rustc \([0-9.]*\).*/\1/')
+      if is_at_least 1.85 "${found:-0}" && command -v cargo >/dev/null; then
+        check_binding rust
+      else
+        skip_binding rust "no Rust 1.85 (${found:-none})" "$(grep -rch '#\[\(tokio::\)\?test\]' bindings/rust --include='*.rs' | awk '{ sum += $1 } END { print sum }')"
+      fi
+      ;;
+    go)
+      found=$(go env GOVERSION 2>/dev/null | sed 's/^go//')
+      if is_at_least 1.24 "${found:-0}"; then
+        check_binding go
+      else
+        skip_binding go "no Go 1.24 (${found:-none})" "$(cat bindings/go/*_test.go | grep -c '^func \(Test\|Example\)')"
+      fi
       ;;
     docs)
       say 'the API reference'
