@@ -175,7 +175,7 @@ impl Options {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn create_new(self, on: bool) -> Options {
-        self.oflag(libc::O_CREAT | libc::O_EXCL, on)
+        self.oflag(libc::O_EXCL, on) // open() makes it both
     }
 
     /// The permissions of a file that is made, before the umask. By itself they are `0o666`, as with std.
@@ -349,6 +349,7 @@ impl Options {
     pub fn open(self, path: impl AsRef<Path>) -> io::Result<File> {
         let path = CString::new(path.as_ref().as_os_str().as_bytes())?;
         let access = if self.read { libc::O_RDWR } else { libc::O_WRONLY };
+        let creation = if self.oflags & libc::O_EXCL != 0 { libc::O_CREAT } else { 0 };
         let parked = Arc::<Parked>::default();
         let mut options = self.to_c();
         let listener = self.listener.map(|closure| Lent::new(Listener { closure, parked: parked.clone() }));
@@ -359,7 +360,7 @@ impl Options {
         let mut bw = null_mut();
         let mode = self.mode.unwrap_or(0o666);
         // SAFETY: path and options are copied, and the listener lives until the writer is freed.
-        let code = unsafe { bw_sys::bw_open(&mut bw, path.as_ptr(), self.oflags | access, mode, &options) };
+        let code = unsafe { bw_sys::bw_open(&mut bw, path.as_ptr(), self.oflags | access | creation, mode, &options) };
         // SAFETY: the writer is new and ours, and shared.
         NonNull::new(bw).map(|bw| unsafe { File::new(bw, listener, parked) }).ok_or_else(|| from_code(code))
     }
@@ -413,7 +414,15 @@ mod tests {
 
     #[test]
     fn what_is_set_can_be_unset() {
-        let options = Options::new().create_new(true).create(true).create_new(false).buffered(true).buffered(false);
+        let options = Options::new().create_new(true).create_new(false).buffered(true).buffered(false);
         assert_eq!((options.oflags, options.flags), (0, 0));
+    }
+
+    #[test]
+    fn create_and_create_new_are_set_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name| directory.path().join(name);
+        Options::new().create(true).create_new(false).open(path("one")).unwrap();
+        Options::new().create_new(true).create(false).open(path("two")).unwrap();
     }
 }

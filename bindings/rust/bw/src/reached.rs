@@ -12,7 +12,7 @@ use crate::error::check;
 use crate::file::{File, Level};
 use crate::handle::in_callback;
 use crate::panic::Parked;
-use crate::wake::lock;
+use crate::wake::{Waiting, lock};
 
 /// What a note of the library points to. It has a share of it until it has answered.
 struct Note {
@@ -40,6 +40,9 @@ enum State {
 /// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Reached {
+    /// For the flush that `Level::Written` needs, until it is done: a note only watches. Before the file, which it waits
+    /// for.
+    flush: Option<Waiting>,
     file: File,
     position: i64,
     level: Level,
@@ -50,26 +53,13 @@ impl Reached {
     pub(crate) fn new(file: File, position: u64, level: Level) -> Self {
         // No stream comes that far; a wait for it is one for the end of all things either way.
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        Reached { file, position, level, note: None }
+        let flush = (level == Level::Written).then(|| Waiting::new(file.raw(), file.parked().clone()));
+        Reached { flush, file, position, level, note: None }
     }
 
-    /// Asks the library to tell us; not if that is not needed any more.
+    /// Asks the library to tell us.
     fn begin(&mut self, task: &Waker) -> Poll<io::Result<()>> {
         let bw = self.file.bw();
-        // SAFETY: the writer is there.
-        let reached = check(unsafe { bw_sys::bw_position(bw, self.level as c_int) })?;
-        if reached as i64 >= self.position {
-            return Poll::Ready(Ok(()));
-        }
-        if self.level == Level::Written {
-            // A note only watches.
-            // SAFETY: as above; no waker is kept.
-            match unsafe { bw_sys::bw_poll_flush(bw, std::ptr::null()) } {
-                0 => {}
-                code if code == -libc::EAGAIN => {}
-                code => return Poll::Ready(check(code).map(drop)),
-            }
-        }
         let state = Mutex::new(State::Waiting(Some(task.clone())));
         let note = Arc::new(Note { state, parked: self.file.parked().clone() });
         let share = Arc::into_raw(note.clone());
@@ -85,22 +75,44 @@ impl Reached {
         self.note = Some(note);
         Poll::Pending
     }
+
+    /// Goes on with the flush, if it needs one: a sink may not have been ready, a span may have been open.
+    fn poll_flush(&mut self, context: &Context<'_>) -> io::Result<()> {
+        let Some(flush) = &mut self.flush else { return Ok(()) };
+        // SAFETY: the writer is there.
+        match flush.poll(context, |bw, wake| unsafe { bw_sys::bw_poll_flush(bw, wake) }.into()) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(answer) => {
+                self.flush = None;
+                answer.map(drop)
+            }
+        }
+    }
+
+    fn is_there(&self) -> io::Result<bool> {
+        // SAFETY: the writer is there.
+        let reached = check(unsafe { bw_sys::bw_position(self.file.bw(), self.level as c_int) })?;
+        Ok(reached as i64 >= self.position)
+    }
 }
 
 impl Future for Reached {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(note) = &self.note else {
-            return self.begin(context.waker());
-        };
-        let task = context.waker().clone();
-        let earlier = match &mut *lock(&note.state) {
-            State::Answered(code) => return Poll::Ready(check(*code).map(drop)),
-            State::Waiting(earlier) => earlier.replace(task),
-        };
-        drop(earlier); // what that runs finds no lock held
-        Poll::Pending
+        if let Some(note) = &self.note {
+            let task = context.waker().clone();
+            let earlier = match &mut *lock(&note.state) {
+                State::Answered(code) => return Poll::Ready(check(*code).map(drop)),
+                State::Waiting(earlier) => earlier.replace(task),
+            };
+            drop(earlier); // what that runs finds no lock held
+        }
+        if self.is_there()? {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush(context)?;
+        if self.note.is_some() { Poll::Pending } else { self.begin(context.waker()) }
     }
 }
 

@@ -72,7 +72,7 @@ impl File {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn unwritten(&self, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
-        let mut visit = Visit { each: &mut each, parked: Parked::default() };
+        let mut visit = Visit { each: Some(&mut each), parked: Parked::default() };
         // SAFETY: the visit is there for the call, and is used by nobody else meanwhile.
         let answer = unsafe { bw_sys::bw_unwritten(self.bw(), Some(visit_each), (&raw mut visit).cast()) };
         visit.parked.resume();
@@ -206,9 +206,12 @@ fn place_sink<S: Sink + Send + 'static>(
     Ok(place.replace(seat.into_dyn()))
 }
 
+type Each<'a> = dyn FnMut(&[u8]) + 'a;
+
 /// What bw_unwritten() is given.
 struct Visit<'a> {
-    each: &'a mut dyn FnMut(&[u8]),
+    /// Gone once it has panicked.
+    each: Option<&'a mut Each<'a>>,
     parked: Parked,
 }
 
@@ -218,5 +221,9 @@ struct Visit<'a> {
 unsafe extern "C" fn visit_each(arg: *mut c_void, data: *const c_void, length: usize) {
     // SAFETY: as the caller says.
     let (visit, bytes) = unsafe { (&mut *arg.cast::<Visit<'_>>(), slice::from_raw_parts(data.cast(), length)) };
-    in_callback(&visit.parked, (), || (visit.each)(bytes));
+    let Some(each) = visit.each.take() else { return };
+    in_callback(&visit.parked, (), || {
+        each(bytes);
+        visit.each = Some(each);
+    });
 }

@@ -160,6 +160,25 @@ fn a_panic_while_looking_at_the_unwritten_comes_out_at_once() {
 }
 
 #[test]
+fn who_has_panicked_sees_no_more_of_the_unwritten() {
+    let sink = Gate::shut();
+    let file = small(&sink);
+    file.append(&[7; 8192]).unwrap();
+    sink.set(|state| (state.is_shut, state.errno) = (false, Some(libc::ENOSPC)));
+    assert!(file.flush().is_err());
+    let mut runs = 0;
+    file.unwritten(|_| runs += 1).unwrap();
+    assert!(runs > 1);
+    let mut calls = 0;
+    let each = |_: &[u8]| {
+        calls += 1;
+        panic!("in each")
+    };
+    assert_eq!(resumed(|| drop(file.unwritten(each))), "in each");
+    assert_eq!(calls, 1);
+}
+
+#[test]
 fn calls_of_the_file_inside_its_sink_are_refused() {
     /// Calls the file that it belongs to, and tells what it heard.
     struct Calls(Arc<Mutex<Option<File>>>, mpsc::Sender<Option<i32>>);

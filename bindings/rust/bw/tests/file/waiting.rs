@@ -96,6 +96,42 @@ fn a_future_of_what_is_written_asks_for_the_flush() {
     assert_eq!(std::fs::read(&path).unwrap(), b"text");
 }
 
+/// One that has no thread: whoever asks writes.
+fn inline(sink: &Gate) -> bw::File {
+    let file = bw::File::open("/dev/null").unwrap();
+    file.set_sink(sink.clone()).unwrap();
+    file
+}
+
+#[test]
+fn a_future_of_what_is_written_flushes_when_the_sink_is_ready() {
+    let sink = Gate::default();
+    sink.set(|state| state.errno = Some(libc::EAGAIN));
+    let file = inline(&sink);
+    let mut written = file.written(file.append(b"text").unwrap() + 4);
+    let task = Arc::<Task>::default();
+    assert!(poll(Pin::new(&mut written), &task).is_pending());
+    sink.set(|state| state.errno = None);
+    file.wake().unwrap();
+    assert!(task.woken() > 0);
+    block_on(written).unwrap();
+    assert_eq!(sink.taken(), b"text");
+}
+
+#[test]
+fn a_future_of_what_is_written_flushes_when_a_span_is_committed() {
+    let sink = Gate::default();
+    let file = inline(&sink);
+    let span = file.reserve(4).unwrap();
+    let mut written = file.written(file.append(b"text").unwrap() + 4);
+    let task = Arc::<Task>::default();
+    assert!(poll(Pin::new(&mut written), &task).is_pending());
+    span.commit().unwrap();
+    assert!(task.woken() > 0);
+    block_on(written).unwrap();
+    assert_eq!(sink.taken().len(), 8);
+}
+
 #[test]
 fn a_future_moves_to_another_task() {
     let sink = Gate::shut();
@@ -105,7 +141,8 @@ fn a_future_moves_to_another_task() {
     let mut written = file.written(end);
     assert!(poll(Pin::new(&mut written), &task).is_pending());
     assert!(poll(Pin::new(&mut written), &other).is_pending());
-    assert_eq!((Arc::strong_count(&task), Arc::strong_count(&other)), (1, 2));
+    assert_eq!(Arc::strong_count(&task), 1);
+    assert!(Arc::strong_count(&other) > 1);
     sink.open();
     block_on(written).unwrap();
     assert_eq!(task.woken(), 0);
@@ -119,7 +156,7 @@ fn a_future_that_is_dropped_keeps_no_task() {
     let task = Arc::<Task>::default();
     for mut future in [file.written(end), file.durable(end), file.durable(u64::MAX)] {
         assert!(poll(Pin::new(&mut future), &task).is_pending());
-        assert_eq!(Arc::strong_count(&task), 2);
+        assert!(Arc::strong_count(&task) > 1);
         drop(future);
         assert_eq!(Arc::strong_count(&task), 1);
     }
@@ -171,9 +208,9 @@ fn a_panic_of_a_waker_is_the_next_calls() {
     let sink = Gate::shut();
     let file = small(&sink);
     let end = file.append(b"text").unwrap() + 4;
-    let mut written = file.written(end);
+    let mut durable = file.durable(end);
     let waker = Waker::from(Arc::new(Panics));
-    assert!(Pin::new(&mut written).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(Pin::new(&mut durable).poll(&mut Context::from_waker(&waker)).is_pending());
     sink.open();
     let until_panic = std::panic::AssertUnwindSafe(|| {
         loop {
@@ -183,7 +220,7 @@ fn a_panic_of_a_waker_is_the_next_calls() {
     });
     let thrown = std::panic::catch_unwind(until_panic).unwrap_err();
     assert_eq!(*thrown.downcast::<&str>().unwrap(), "in the waker");
-    block_on(written).unwrap();
+    block_on(durable).unwrap();
 }
 
 #[test]
