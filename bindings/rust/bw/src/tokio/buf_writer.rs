@@ -274,7 +274,10 @@ impl<W: AsyncWrite + AsyncBufRead> AsyncBufRead for BufWriter<W> {
 
 impl<W: fmt::Debug> fmt::Debug for BufWriter<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fill = format_args!("{}/{}", self.core.buffer().len(), self.core.capacity());
-        f.debug_struct("BufWriter").field("writer", &self.inner).field("buffer", &fill).finish()
+        let (buffered, capacity) = (self.core.buffer().len(), self.core.capacity());
+        f.debug_struct("BufWriter")
+            .field("writer", &self.inner)
+            .field("buffer", &format_args!("{buffered}/{capacity}"))
+            .finish()
     }
 }
