@@ -76,6 +76,7 @@ func NewBatchTo(f *File, separator string, opts ...BatchOption) (*Batcher, error
 	if err != nil {
 		return nil, err
 	}
+	defer runtime.KeepAlive(f)
 	if err := f.handle.begin(); err != nil {
 		return nil, err
 	}
@@ -106,8 +107,8 @@ func (in *batcher) start(code C.int) (*Batcher, error) {
 
 // free is the end of its life.
 func (in *batcher) free() {
+	defer in.forget()
 	finish(C.bwgo_batch_free(in.c))
-	in.forget()
 }
 
 // forget is for when C knows the batcher no more.
@@ -121,9 +122,9 @@ func (in *batcher) forget() {
 // abandon is for a batcher that nobody can reach any more.
 func (in *batcher) abandon() {
 	if in.enter() {
+		defer in.leave()
+		defer in.retire()
 		finish(C.bwgo_batch_discard(in.c))
-		in.retire()
-		in.leave()
 	}
 }
 

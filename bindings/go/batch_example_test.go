@@ -25,7 +25,7 @@ func ExampleNewBatch() {
 	}
 	b, err := bw.NewBatch(insert,
 		bw.WithMaxItems(100),
-		bw.WithBatchLinger(time.Second),
+		bw.WithBatchLinger(time.Minute),
 		bw.WithRetries(3), bw.WithBackoff(10*time.Millisecond),
 	)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
@@ -128,4 +129,23 @@ func TestBatchPanicAfterTake(t *testing.T) {
 	want(t, "panic", recovered(func() { b.Flush(background) }), any(errBroken))
 	done(nil)
 	wantIs(t, b.Flush(background), bw.ErrSink)
+}
+
+// A forgotten Batcher is given back, with its File, although the callback that is told does not return.
+func TestForgottenBatcherSurvivesGoexit(t *testing.T) {
+	written := forget(t)
+	collect(t, func() bool { return len(written) > 0 })
+	check(t, <-written)
+}
+
+// forget leaves a Batcher with an item, and its File with bytes that somebody waits for.
+func forget(t *testing.T) (written <-chan error) {
+	f, err := bw.Open(filepath.Join(t.TempDir(), "data"), createFlags, 0o644)
+	check(t, err)
+	_, err = f.WriteString("record")
+	check(t, err)
+	b, err := bw.NewBatchTo(f, "\n", bw.WithDelivered(func(bw.Items, error) { runtime.Goexit() }))
+	check(t, err)
+	check(t, b.TrySend([]byte("item")))
+	return f.Notify(6, bw.Written)
 }

@@ -16,7 +16,8 @@
 // A callback runs on a goroutine of its own, and the call or the thread of the library that it serves waits for it. So
 // it must not wait for what it serves: a Sync in the callback of WithEvents, say, never returns. A panic, and
 // [runtime.Goexit] (which is what FailNow of a test calls), goes on in the call that the callback ran under, once C has
-// returned. Where a thread of the library called it, the next call gives an error instead.
+// returned. Where a thread of the library called it, the next call gives an error instead. Where what was forgotten is
+// given back, a panic ends the program.
 //
 // # Forks
 //

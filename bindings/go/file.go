@@ -41,7 +41,7 @@ func Open(path string, flag int, perm os.FileMode, opts ...Option) (*File, error
 	}
 	o := newOptions(C.BW_BACKGROUND, opts)
 	h := newHandle(path, o.onEvent)
-	code := C.bwgo_open(&h.bw, (*C.char)(unsafe.Pointer(name)), C.int(flag), C.uint(perm.Perm()), o.c, h.eventToken())
+	code := C.bwgo_open(&h.bw, (*C.char)(unsafe.Pointer(name)), C.int(flag), modeOf(perm), o.c, h.eventToken())
 	if code < 0 {
 		h.dropToken()
 		return nil, h.errorOf("open", int64(code))
@@ -51,11 +51,27 @@ func Open(path string, flag int, perm os.FileMode, opts ...Option) (*File, error
 	return f, nil
 }
 
+// modeOf is perm as open(2) wants it.
+func modeOf(perm os.FileMode) C.uint {
+	mode := C.uint(perm.Perm())
+	if perm&os.ModeSetuid != 0 {
+		mode |= syscall.S_ISUID
+	}
+	if perm&os.ModeSetgid != 0 {
+		mode |= syscall.S_ISGID
+	}
+	if perm&os.ModeSticky != 0 {
+		mode |= syscall.S_ISVTX
+	}
+	return mode
+}
+
 // Name returns the path that Open was given.
 func (f *File) Name() string { return f.handle.name }
 
 // call does something in C, between begin and leave.
 func (f *File) call(op string, body func(h *handle) int64) (int64, error) {
+	defer runtime.KeepAlive(f)
 	h := f.handle
 	if err := h.begin(); err != nil {
 		return 0, h.wrap(op, err)
@@ -89,6 +105,7 @@ func (f *File) write(data *C.char, length int) (n int, err error) {
 }
 
 func (f *File) append(op string, data *C.char, length int) (pos int64, err error) {
+	defer runtime.KeepAlive(f)
 	h := f.handle
 	if err := h.begin(); err != nil {
 		return 0, h.wrap(op, err)
@@ -124,17 +141,21 @@ func (f *File) ReadFrom(r io.Reader) (n int64, err error) {
 // Flush returns once all that was accepted before is written to the file.
 func (f *File) Flush() error {
 	_, err := f.call("flush", func(h *handle) int64 {
-		return h.flush(context.Background(), int64(C.bw_tell(h.bw)))
+		target := int64(C.bw_tell(h.bw))
+		code := finish(C.bwgo_poll_flush(h.bw, 0))
+		if code == -C.EAGAIN {
+			code = h.wait(context.Background(), target, Written, h.flush)
+		}
+		if code == -C.ECANCELED { // a seek, which has flushed; or a discard, which leaves nothing to flush
+			return 0
+		}
+		return code
 	})
 	return err
 }
 
 // flush gives 0 once all up to `target` is written: others may keep writing meanwhile.
 func (h *handle) flush(ctx context.Context, target int64) int64 {
-	code := finish(C.bwgo_poll_flush(h.bw, 0))
-	if code != -C.EAGAIN {
-		return code
-	}
 	return h.other.pass(ctx, func() int64 {
 		if h.positionOf(Written) >= target {
 			return 0
@@ -151,7 +172,7 @@ func (f *File) Sync() error {
 		if code != -C.EAGAIN {
 			return code
 		}
-		return h.wait(context.Background(), target, Durable)
+		return h.wait(context.Background(), target, Durable, nil)
 	})
 	return err
 }
@@ -160,6 +181,7 @@ func (f *File) Sync() error {
 // and Durable syncs. Where nothing has come as far as pos yet, it waits for others to write. If ctx ends first, its
 // error is returned.
 func (f *File) Wait(ctx context.Context, pos int64, level Level) error {
+	defer runtime.KeepAlive(f)
 	h := f.handle
 	if !level.exists() {
 		return h.errorOf("wait", -C.EINVAL)
@@ -179,12 +201,18 @@ func (f *File) Wait(ctx context.Context, pos int64, level Level) error {
 }
 
 func (h *handle) seeTo(ctx context.Context, pos int64, level Level) int64 {
-	if level == Written && pos <= int64(C.bw_tell(h.bw)) {
-		if code := h.flush(ctx, pos); code < 0 {
+	if level != Written || pos > int64(C.bw_tell(h.bw)) {
+		return h.wait(ctx, pos, level, nil)
+	}
+	if code := finish(C.bwgo_poll_flush(h.bw, 0)); code < 0 && code != -C.EAGAIN {
+		return code
+	}
+	return h.wait(ctx, pos, level, func(ctx context.Context, target int64) int64 {
+		if code := h.flush(ctx, target); code < 0 {
 			return code
 		}
-	}
-	return h.wait(ctx, pos, level)
+		return -C.EAGAIN // what is flushed may be less than `target`, after a discard
+	})
 }
 
 func (h *handle) codeAfterClose(pos int64, level Level) int64 {
@@ -197,6 +225,7 @@ func (h *handle) codeAfterClose(pos int64, level Level) int64 {
 // Notify returns a channel that gets one value once everything below pos has come to that level: nil, or why it has
 // not. Durable sees to it; Written and Accepted only watch.
 func (f *File) Notify(pos int64, level Level) <-chan error {
+	defer runtime.KeepAlive(f)
 	h := f.handle
 	told := make(chan error, 1)
 	tell := func(code int64) { told <- h.errorOf("notify", code) }
@@ -237,6 +266,7 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 
 // Position returns below which position every byte has come to that level; a level that does not exist gives -1.
 func (f *File) Position(level Level) int64 {
+	defer runtime.KeepAlive(f)
 	h := f.handle
 	if !level.exists() {
 		return -1
@@ -250,6 +280,7 @@ func (f *File) Position(level Level) int64 {
 
 // Err returns the error that the File holds, or nil: a failed write, until Resume; or a failed sync, for ever.
 func (f *File) Err() error {
+	defer runtime.KeepAlive(f)
 	h := f.handle
 	if !h.enter() {
 		return nil
@@ -296,6 +327,7 @@ func (f *File) Discard() (int64, error) {
 
 // Stats returns what the File has done so far; of a closed one, what it had done by then.
 func (f *File) Stats() Stats {
+	defer runtime.KeepAlive(f)
 	h := f.handle
 	if !h.enter() {
 		return h.last.Load().stats
@@ -308,6 +340,7 @@ func (f *File) Stats() Stats {
 // all its bytes, and for another Close. A File that is closed gives nil here, and [os.ErrClosed] elsewhere. All lanes
 // must be closed first.
 func (f *File) Close() error {
+	defer runtime.KeepAlive(f)
 	h := f.handle
 	if !h.enter() {
 		return nil

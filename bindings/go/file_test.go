@@ -224,6 +224,26 @@ func TestClosedFile(t *testing.T) {
 	want(t, "durable", f.Stats().DurableBytes, 6)
 }
 
+func TestOpenMakesTheFileAsOsDoes(t *testing.T) {
+	dir := t.TempDir()
+	for _, perm := range []os.FileMode{0o640, 0o700 | os.ModeSetuid, 0o700 | os.ModeSetgid, 0o700 | os.ModeSticky} {
+		ours, theirs := filepath.Join(dir, fmt.Sprintf("ours %o", perm)), filepath.Join(dir, fmt.Sprintf("os %o", perm))
+		f, err := bw.Open(ours, createFlags, perm)
+		check(t, err)
+		check(t, f.Close())
+		g, err := os.OpenFile(theirs, createFlags, perm)
+		check(t, err)
+		check(t, g.Close())
+		got, err := os.Stat(ours)
+		check(t, err)
+		wanted, err := os.Stat(theirs)
+		check(t, err)
+		want(t, "mode", got.Mode(), wanted.Mode())
+		_, err = bw.Open(ours, createFlags|os.O_EXCL, perm)
+		wantIs(t, err, os.ErrExist)
+	}
+}
+
 func TestOpenFails(t *testing.T) {
 	_, err := bw.Open(filepath.Join(t.TempDir(), "no", "such"), os.O_WRONLY|os.O_CREATE, 0o644)
 	wantIs(t, err, os.ErrNotExist, syscall.ENOENT)

@@ -68,7 +68,7 @@ func (l *Lane) Append(p []byte) (pos int64, err error) { return l.append("append
 
 func (l *Lane) append(op string, p []byte) (pos int64, err error) {
 	s := l.s
-	if len(p) <= len(s.buf)-s.n {
+	if len(p) > 0 && len(p) <= len(s.buf)-s.n {
 		pos = s.start + int64(s.n)
 		s.n += copy(s.buf[s.n:], p)
 	} else {
@@ -113,31 +113,50 @@ func (s *laneState) settle() {
 }
 
 // poll asks until it is told something else than -EAGAIN.
-func (l *Lane) poll(op string, ask func(h *handle) C.bwgo_answer) error {
+func (l *Lane) poll(op string, ask func(h *handle) int64) error {
 	defer runtime.KeepAlive(l)
 	_, err := l.s.call(op, func(h *handle) int64 {
-		return h.other.pass(context.Background(), func() int64 { return finish(ask(h)) })
+		return h.other.pass(context.Background(), func() int64 { return ask(h) })
 	})
 	return err
 }
 
+// handOn has the File accept what the Lane has. The rest of a flush or a sync is the File's, which waits for what was
+// accepted by then; a poll of the Lane would wait for what others write meanwhile, too.
+func (l *Lane) handOn(op string) error {
+	return l.poll(op, func(h *handle) int64 {
+		code := finish(C.bwgo_poll_flush(h.bw, h.waker()))
+		if code == -C.EAGAIN && h.positionOf(Written) == h.positionOf(Accepted) {
+			return 0
+		}
+		return code
+	})
+}
+
 // Flush hands on what the Lane has, and flushes the File.
 func (l *Lane) Flush() error {
-	return l.poll("flush", func(h *handle) C.bwgo_answer { return C.bwgo_poll_flush(h.bw, h.waker()) })
+	if err := l.handOn("flush"); err != nil {
+		return err
+	}
+	return l.s.file.Flush()
 }
 
 // Sync hands on what the Lane has, and syncs the File.
 func (l *Lane) Sync() error {
-	return l.poll("sync", func(h *handle) C.bwgo_answer { return C.bwgo_poll_sync(h.bw, h.waker()) })
+	if err := l.handOn("sync"); err != nil {
+		return err
+	}
+	return l.s.file.Sync()
 }
 
 // Close hands on what the Lane has; it does not flush the File. Where it fails the Lane is still open, with all its
 // bytes. A Lane that is closed gives nil here.
 func (l *Lane) Close() error {
+	defer runtime.KeepAlive(l) // or its cleanup would free it too
 	if l.s.c == nil {
 		return nil
 	}
-	err := l.poll("close", func(h *handle) C.bwgo_answer { return C.bwgo_poll_close(h.bw, h.waker()) })
+	err := l.poll("close", func(h *handle) int64 { return finish(C.bwgo_poll_close(h.bw, h.waker())) })
 	if err == nil {
 		l.s.free()
 	}

@@ -35,22 +35,35 @@ type question struct {
 	handle   *handle
 	level    Level
 	position int64
-	isUrgent bool // the position was accepted already: only then does the library see to it at once
+	latest   uint64 // the number of the latest waiter then
+	isUrgent bool   // the position was accepted already: only then does the library see to it at once
 }
 
-// wait gives 0 once the position is reached, or a code; -EAGAIN if ctx ended first.
-func (h *handle) wait(ctx context.Context, position int64, level Level) int64 {
+// wait gives 0 once the position is reached, or a code; -EAGAIN if ctx ended first. seeTo, if there is one, is called
+// meanwhile, and its context ends with the wait. What it gives ends the wait too, unless that is -EAGAIN.
+func (h *handle) wait(ctx context.Context, position int64, level Level,
+	seeTo func(context.Context, int64) int64) int64 {
 	if h.positionOf(level) >= position {
 		return 0
 	}
 	answer := make(chan int64, 1)
-	w := &waiter{position: position, tell: func(code int64) { answer <- code }}
+	waiting, end := context.WithCancel(ctx)
+	defer end()
+	w := &waiter{position: position, tell: func(code int64) {
+		answer <- code
+		end()
+	}}
 	h.watch(w, level)
+	defer h.level[level].remove(w)
+	if seeTo != nil {
+		if code := seeTo(waiting, position); code != -C.EAGAIN {
+			return code
+		}
+	}
 	select {
 	case code := <-answer:
 		return code
 	case <-ctx.Done():
-		h.level[level].remove(w)
 		return -C.EAGAIN
 	}
 }
@@ -82,18 +95,32 @@ func bwgoAnswer(token C.uintptr_t, code C.int) {
 
 // answer passes the library's answer on: 0 to all who are reached, a code to the others, and asks on for who is left.
 func (q question) answer(code int64) {
-	h, asked := q.handle, q.position
-	reached := h.positionOf(q.level)
-	failed := func(*waiter) bool { return code < 0 }
-	if code == 0 {
-		reached = max(reached, asked)
-	}
-	if code == -C.ECANCELED && h.users.Load() > 0 { // the file goes on: cut cancels the others
-		failed = func(w *waiter) bool { return w.position == asked }
-	}
-	if h.level[q.level].settle(&q, int64(C.bw_tell(h.bw)), reached, code, failed) {
+	h, l := q.handle, &q.handle.level[q.level]
+	a := answer{code: code, latest: l.lastNumber()}
+	a.reached = h.positionOf(q.level) // after that: who comes later may wait for the same position of another stream
+	a.isOfCut = code == -C.ECANCELED && !h.retiring.Load()
+	if l.settle(&q, int64(C.bw_tell(h.bw)), a) {
 		q.ask()
 	}
+}
+
+// An answer is what the library has told, and how far it had come then.
+type answer struct {
+	code    int64
+	isOfCut bool   // and the file goes on
+	reached int64  // the position of the level,
+	latest  uint64 // which holds for waiters up to this one
+}
+
+// isReached says whether a waiter is told 0. What q was told is about the stream in which q was asked.
+func (a *answer) isReached(w *waiter, q *question) bool {
+	return w.number <= a.latest && w.position <= a.reached ||
+		a.code == 0 && w.number <= q.latest && w.position <= q.position
+}
+
+// isFailed says whether a waiter that is not reached is told the code.
+func (a *answer) isFailed(w *waiter, q *question) bool {
+	return a.code < 0 && (!a.isOfCut || w.number <= q.latest)
 }
 
 // A cut moves the end of the stream: a seek or a discard. Who waited before for what is then beyond the end is told
@@ -138,18 +165,26 @@ func (l *waiters) lastNumber() uint64 {
 	return l.count
 }
 
-// settle tells 0 to those up to `reached`, and code to those of the others that have failed. The answer was to q, which
-// becomes what is to be asked next, if anything.
-func (l *waiters) settle(q *question, tail, reached, code int64, failed func(*waiter) bool) (mustAsk bool) {
+// settle tells all whom the answer to q concerns. q becomes what is to be asked next, if anything.
+func (l *waiters) settle(q *question, tail int64, a answer) (mustAsk bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	index := slices.Index(l.asked, *q)
 	l.asked = slices.Delete(l.asked, index, index+1)
-	for len(l.waiting) > 0 && l.waiting[0].position <= reached {
-		heap.Pop(&l.waiting).(*waiter).tell(0)
+	var later []*waiter
+	for limit := max(a.reached, q.position); len(l.waiting) > 0 && l.waiting[0].position <= limit; {
+		w := heap.Pop(&l.waiting).(*waiter)
+		if a.isReached(w, q) {
+			w.tell(0)
+		} else {
+			later = append(later, w)
+		}
 	}
-	if code < 0 {
-		l.fail(code, failed)
+	for _, w := range later {
+		heap.Push(&l.waiting, w)
+	}
+	if a.code < 0 {
+		l.fail(a.code, func(w *waiter) bool { return a.isFailed(w, q) })
 	}
 	return l.next(q, tail)
 }
@@ -177,6 +212,7 @@ func (l *waiters) next(q *question, tail int64) (mustAsk bool) {
 		return false
 	}
 	q.position = l.waiting[0].position
+	q.latest = l.count
 	q.isUrgent = q.position <= tail
 	for _, asked := range l.asked {
 		if asked.position <= q.position && (asked.isUrgent || !q.isUrgent) {

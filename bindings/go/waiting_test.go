@@ -159,6 +159,7 @@ func TestWhatTheLibraryIsAsked(t *testing.T) {
 	} {
 		var q question
 		mustAsk := l.add(&waiter{position: test.position}, &q, test.tail)
+		test.asked.latest = q.latest
 		if mustAsk != (test.asked.position != 0) || mustAsk && q != test.asked {
 			t.Errorf("%+v: asked: %v, %+v", test, mustAsk, q)
 		}
@@ -177,6 +178,98 @@ func TestWaitIsNotHeldUpByWhoCameTooEarly(t *testing.T) {
 	if err := <-far; !errors.Is(err, os.ErrClosed) {
 		t.Errorf("%v", err)
 	}
+}
+
+const pipeSize = 1 << 16 // bytes that a pipe takes
+
+// Those before it at the gate wait for more than it does.
+func TestWaitIsNotHeldUpByWhoWaitsForMore(t *testing.T) {
+	f, reader := fullPipe(t)
+	_, err := f.Write(make([]byte, pipeSize+7000))
+	must(t, err)
+	flushed, reached := make(chan error, 1), make(chan error, 1)
+	go func() { flushed <- f.Flush() }()
+	eventually(t, "the flush waits", func() bool { return f.handle.other.length() == 1 })
+	go func() { reached <- f.Wait(context.Background(), pipeSize+100, Written) }()
+	eventually(t, "both wait", func() bool { return f.handle.other.length() == 2 })
+	wantFirstOf(t, reader, reached, flushed)
+	must(t, f.Close())
+	must(t, reader.Close())
+}
+
+// wantFirstOf has room for 4096 bytes in the pipe, which one waits for; then for the others, which the other one does.
+func wantFirstOf(t testing.TB, reader io.Reader, one, other <-chan error) {
+	t.Helper()
+	_, err := io.CopyN(io.Discard, reader, 4096)
+	must(t, err)
+	eventually(t, "one goes on", func() bool { return len(one) > 0 })
+	must(t, <-one)
+	if len(other) > 0 {
+		t.Errorf("the other one too: %v", <-other)
+	}
+	_, err = io.CopyN(io.Discard, reader, pipeSize-4096)
+	must(t, err)
+	must(t, <-other)
+}
+
+func TestLaneDoesNotWaitForWhatOthersWriteMeanwhile(t *testing.T) {
+	f, reader := fullPipe(t)
+	_, err := f.Write(make([]byte, pipeSize+100))
+	must(t, err)
+	lane, err := f.Lane()
+	must(t, err)
+	_, err = lane.Write(make([]byte, 100))
+	must(t, err)
+	flushed, others := make(chan error, 1), make(chan error, 1)
+	go func() { flushed <- lane.Flush() }()
+	eventually(t, "the flush waits", func() bool { return f.handle.other.length() == 1 })
+	pos, err := f.Append(make([]byte, 4096))
+	must(t, err)
+	go func() { others <- f.Wait(context.Background(), pos+4096, Written) }()
+	wantFirstOf(t, reader, flushed, others)
+	must(t, lane.Close())
+	must(t, f.Close())
+	must(t, reader.Close())
+}
+
+func TestDiscardCancelsWhoWaitsAtTheGate(t *testing.T) {
+	f, reader := fullPipe(t)
+	_, err := f.Write(make([]byte, pipeSize+7000))
+	must(t, err)
+	flushed, reached := make(chan error, 1), make(chan error, 1)
+	go func() { flushed <- f.Flush() }()
+	go func() { reached <- f.Wait(context.Background(), pipeSize+7000, Written) }()
+	eventually(t, "both wait", func() bool { return f.handle.other.length() == 2 })
+	_, err = f.Discard()
+	must(t, err)
+	must(t, <-flushed)
+	if err := <-reached; !errors.Is(err, syscall.ECANCELED) {
+		t.Errorf("%v", err)
+	}
+	must(t, f.Close())
+	must(t, reader.Close())
+}
+
+// An answer about bytes that a seek has cut off is not for who waits for the bytes that came after them.
+func TestSeekCancelsNobodyWhoCameLater(t *testing.T) {
+	f, err := Open(filepath.Join(t.TempDir(), "data"), os.O_RDWR|os.O_CREATE, 0o644)
+	must(t, err)
+	for range 200 {
+		earlier := f.Notify(100, Durable)
+		_, err := f.Seek(0, io.SeekStart)
+		must(t, err)
+		later := f.Notify(100, Durable)
+		if err := <-earlier; !errors.Is(err, syscall.ECANCELED) {
+			t.Fatalf("%v", err)
+		}
+		_, err = f.Write(make([]byte, 100))
+		must(t, err)
+		must(t, f.Sync())
+		must(t, <-later)
+		_, err = f.Seek(0, io.SeekStart)
+		must(t, err)
+	}
+	must(t, f.Close())
 }
 
 func TestWhoGivesUpIsForgotten(t *testing.T) {
