@@ -34,13 +34,13 @@ func WithBatchLinger(after time.Duration) BatchOption {
 // WithBatchBuffers sets how many batches there may be, filling, waiting and in flight: 2 unless said otherwise. When
 // all are in use the Batcher is full.
 func WithBatchBuffers(count int) BatchOption {
-	return func(o *batchOptions) { o.c.buffers = C.uint32_t(count) }
+	return func(o *batchOptions) { o.c.buffers = uint32Of(count) }
 }
 
 // WithMaxInFlight sets how many batches may be taken ([Batch.Take]) and not yet answered: 1 unless said otherwise,
 // which keeps the order.
 func WithMaxInFlight(batches int) BatchOption {
-	return func(o *batchOptions) { o.c.max_in_flight = C.uint32_t(batches) }
+	return func(o *batchOptions) { o.c.max_in_flight = uint32Of(batches) }
 }
 
 // WithWhenFull sets what [Batcher.Send] does while the Batcher is full.
@@ -55,7 +55,7 @@ func WithWhenFailed(policy WhenFailed) BatchOption {
 
 // WithRetries sets how often a batch that failed is offered again in one round: not at all unless said otherwise.
 func WithRetries(count int) BatchOption {
-	return func(o *batchOptions) { o.c.retries = C.uint32_t(count) }
+	return func(o *batchOptions) { o.c.retries = uint32Of(count) }
 }
 
 // WithBackoff sets how long to wait before a batch is offered again: that long before the first retry, twice as long
@@ -79,20 +79,20 @@ func WithBatchUnshared() BatchOption { return func(o *batchOptions) { o.c.flags 
 
 // WithItemSize says that every item has exactly that many bytes. Another length is refused with [syscall.EINVAL].
 func WithItemSize(bytes int) BatchOption {
-	return func(o *batchOptions) { o.c.item_size = C.uint32_t(bytes) }
+	return func(o *batchOptions) { o.c.item_size = uint32Of(bytes) }
 }
 
 // WithItemAlign sets at multiples of what items begin in memory: a power of two up to 4096, 8 unless said otherwise.
 func WithItemAlign(bytes int) BatchOption {
-	return func(o *batchOptions) { o.c.item_align = C.uint32_t(bytes) }
+	return func(o *batchOptions) { o.c.item_align = uint32Of(bytes) }
 }
 
 // WithBatchPressure has tell called with true when the batches in use rise to highPercent of all, and with false when
 // they fall to lowPercent; 0 stands for 80 and 50. The rules for callbacks are at [Batcher].
 func WithBatchPressure(highPercent, lowPercent int, tell func(on bool)) BatchOption {
 	return func(o *batchOptions) {
-		o.c.high_percent = C.uint32_t(highPercent)
-		o.c.low_percent = C.uint32_t(lowPercent)
+		o.c.high_percent = uint32Of(highPercent)
+		o.c.low_percent = uint32Of(lowPercent)
 		o.pressure = tell
 	}
 }

@@ -250,6 +250,11 @@ func TestOpenFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data")
 	_, err = bw.Open(path, os.O_WRONLY|os.O_CREATE, 0o644, bw.WithCapacity(1000))
 	wantIs(t, err, syscall.EINVAL)
+	for _, count := range []int{-1, 1<<32 + 1} {
+		if _, err = bw.Open(path+"2", os.O_WRONLY|os.O_CREATE, 0o644, bw.WithBuffers(count)); err == nil {
+			t.Errorf("%d buffers are too many", count)
+		}
+	}
 	_, err = bw.Open(path+"\x00", os.O_WRONLY|os.O_CREATE, 0o644)
 	wantIs(t, err, syscall.EINVAL)
 	_, err = os.Stat(path)

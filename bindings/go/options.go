@@ -3,7 +3,10 @@ package bw
 // #include "shim_file.h"
 import "C"
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // An Option says how a File or a Lane is to be; see bw_options_t in bw.h for bounds and defaults.
 type Option func(*options)
@@ -17,7 +20,7 @@ type options struct {
 func WithCapacity(bytes int) Option { return func(o *options) { o.c.capacity = C.uint64_t(bytes) } }
 
 // WithBuffers sets how many buffers there are: 8 for files unless said otherwise.
-func WithBuffers(count int) Option { return func(o *options) { o.c.buffers = C.uint32_t(count) } }
+func WithBuffers(count int) Option { return func(o *options) { o.c.buffers = uint32Of(count) } }
 
 // WithEngine chooses how a file is written; see the constants of Engine.
 func WithEngine(engine Engine) Option { return func(o *options) { o.c.engine = C.uint32_t(engine) } }
@@ -40,8 +43,8 @@ func WithPreallocate(step int64) Option {
 // WithPressure sets at which shares of the buffers in use, in percent, EventPressureOn and EventPressureOff are told.
 func WithPressure(highPercent, lowPercent int) Option {
 	return func(o *options) {
-		o.c.high_percent = C.uint32_t(highPercent)
-		o.c.low_percent = C.uint32_t(lowPercent)
+		o.c.high_percent = uint32Of(highPercent)
+		o.c.low_percent = uint32Of(lowPercent)
 	}
 }
 
@@ -58,6 +61,14 @@ func WithEvents(onEvent func(Event)) Option { return func(o *options) { o.onEven
 // microseconds are rounded up: a time that is not zero stays so.
 func microseconds(d time.Duration) C.uint64_t {
 	return C.uint64_t((d + time.Microsecond - 1) / time.Microsecond)
+}
+
+// uint32Of is a number for C. One that does not fit becomes the largest, which the library refuses.
+func uint32Of(n int) C.uint32_t {
+	if n < 0 || uint64(n) > math.MaxUint32 {
+		return math.MaxUint32
+	}
+	return C.uint32_t(n)
 }
 
 // newOptions gives the options as C wants them, over those that stand already.
