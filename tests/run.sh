@@ -236,10 +236,14 @@ run_stage() { # STAGE
       ;;
     rust)
       found=$(rustc --version 2>/dev/null | sed 's/^rustc \([0-9.]*\).*/\1/')
-      if is_at_least 1.85 "${found:-0}" && command -v cargo >/dev/null; then
-        check_binding rust
+      tests=$(grep -rch '#\[\(tokio::\)\?test\]' bindings/rust --include='*.rs' | awk '{ sum += $1 } END { print sum }')
+      if ! is_at_least 1.85 "${found:-0}" || ! command -v cargo >/dev/null; then
+        skip_binding rust "no Rust 1.85 (${found:-none})" "$tests"
+      elif ! (cd bindings/rust && cargo fetch --locked) >build/rust.log 2>&1; then
+        tail -n 5 build/rust.log
+        skip_binding rust 'the crates that the tests need cannot be had' "$tests"
       else
-        skip_binding rust "no Rust 1.85 (${found:-none})" "$(grep -rch '#\[\(tokio::\)\?test\]' bindings/rust --include='*.rs' | awk '{ sum += $1 } END { print sum }')"
+        check_binding rust
       fi
       ;;
     go)
