@@ -45,8 +45,9 @@ class LaneSink final : public OwnedSink {
 
   int64_t append(const iovec *list, int count) noexcept {
     const std::int64_t result = hand_on(list, count);
+    if (result != -EMSGSIZE) return result;
     Parts parts(list, count);
-    if (result != -EMSGSIZE || parts.left() <= capacity_) return result;
+    if (parts.left() <= capacity_) return result;
     parts.skip_empty();
     const iovec piece{const_cast<char *>(parts.front()), std::min(parts.front_length(), parent_.most_at_once())};
     return hand_on(&piece, 1);

@@ -291,7 +291,10 @@ class Writer {
 
   // writer_file.cc
   bool has_file() const noexcept { return is_file_.load(std::memory_order_acquire); }
-  bool can_sync() const noexcept { return has_file() || sink_.has_sync(); }
+  // A closed file too: who asks hears how far it came, or that it is closed.
+  bool can_sync() const noexcept {
+    return has_file() || was_file_.load(std::memory_order_relaxed) || sink_.has_sync();
+  }
   bool can_seek() const noexcept { return has_file() || sink_.has_seek(); }
   void ask(int level, std::int64_t target) noexcept;
   int reach(Op &op, int level, std::int64_t target) noexcept;
@@ -450,6 +453,7 @@ class Writer {
   // ---- The file; the sink owner's but for what is atomic ----
   std::unique_ptr<FileEngine> file_; // stays when a sink has taken over
   std::atomic<bool> is_file_{false};
+  std::atomic<bool> was_file_{false}; // when it was closed
   std::atomic<std::int64_t> wanted_written_{0}; // somebody waits until all below is written
   std::atomic<std::int64_t> wanted_durable_{0};
   std::atomic<std::uint32_t> sync_waiters_{0}; // threads that wait for a sync

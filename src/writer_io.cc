@@ -536,7 +536,8 @@ int Writer::close_sink(Op &op) noexcept {
 
 void Writer::sink_is_closed() noexcept {
   sink_closed_ = true;
-  is_file_.store(false, std::memory_order_release);
+  was_file_.store(has_file(), std::memory_order_relaxed);
+  is_file_.store(false, std::memory_order_release); // and was_file_ is known
   ready_fd_.store(-1, std::memory_order_relaxed);
   if (parent_) parent_->lanes_open_.fetch_sub(1, std::memory_order_acq_rel);
 }

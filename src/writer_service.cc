@@ -213,9 +213,7 @@ void Writer::deliver_notes() noexcept {
 
 int Writer::notify(std::int64_t position, int level, void (*done)(void *, int), void *arg) noexcept {
   if (is_mine()) return -EDEADLK;
-  // A file that is closed, or just about to be, is no file any more, and yet knows what is durable.
-  const bool is_unable = !can_sync() && !(file_ && closing_.load(std::memory_order_acquire));
-  if (level == BW_DURABLE && is_unable) return -EOPNOTSUPP;
+  if (level == BW_DURABLE && !can_sync()) return -EOPNOTSUPP;
   if (closed_.load(std::memory_order_acquire) && this->position(level) < position) return -ESHUTDOWN;
   if (!unshared_ && !is_caller_driven_) {
     if (const int code = ensure_service()) return code;
