@@ -28,6 +28,12 @@ pub(crate) fn is_in_callback() -> bool {
     DEPTH.get() > 0
 }
 
+/// Frees where it may not be freed here: by another thread. If there is none to be had, it is leaked: to free it here
+/// might never end.
+pub(crate) fn free_elsewhere(free: impl FnOnce() + Send + 'static) {
+    let _ = thread::Builder::new().name("bw-free".into()).spawn(free);
+}
+
 /// A box that the library has the pointer of, too.
 pub(crate) struct Lent<T: ?Sized>(NonNull<T>);
 
@@ -108,15 +114,14 @@ impl<T: Send + 'static> Handle<T> {
 
 impl<T: Send + 'static> Drop for Handle<T> {
     fn drop(&mut self) {
-        if DEPTH.get() == 0 {
+        if !is_in_callback() {
             // SAFETY: it is being dropped.
             return unsafe { self.free() };
         }
         // SAFETY: moved out once, as this is dropped and drops no field.
         let uses = ManuallyDrop::new(unsafe { ManuallyDrop::take(&mut self.uses) });
         let mut handle = ManuallyDrop::new(Handle { bw: self.bw, uses });
-        // If there is no thread to be had, the writer is leaked: to free it here would never end.
         // SAFETY: the thread has it alone.
-        let _ = thread::Builder::new().name("bw-free".into()).spawn(move || unsafe { handle.free() });
+        free_elsewhere(move || unsafe { handle.free() });
     }
 }

@@ -5,7 +5,6 @@ use std::io;
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null, null_mut};
 use std::sync::Arc;
-use std::thread;
 
 use bw_sys::{bw_batch_options_t, bw_batch_t};
 
@@ -14,7 +13,7 @@ use super::listeners::Listen;
 use super::state::{State, listen, sink_callbacks};
 use super::{SendError, Sink};
 use crate::error::{check, from_code};
-use crate::handle::is_in_callback;
+use crate::handle::{free_elsewhere, is_in_callback};
 use crate::panic::Parked;
 
 /// Sends items of type `T` to a sink `S`; a listener `L` hears what becomes of them.
@@ -247,8 +246,7 @@ impl<T, S, L> Drop for Handle<T, S, L> {
         if is_here {
             return remains.free();
         }
-        // If there is no thread to be had, it is leaked: to free it here might never end.
-        let _ = thread::Builder::new().name("bw-free".into()).spawn(move || remains.free());
+        free_elsewhere(move || remains.free());
     }
 }
 

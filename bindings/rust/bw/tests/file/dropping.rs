@@ -46,6 +46,17 @@ impl Wake for Dropped<(File, Reached)> {
     }
 }
 
+/// A listener that drops it once something is written.
+fn drops<T: Send + 'static>(what: &Arc<Dropped<T>>, tells: Tells) -> impl FnMut(Event<'_>) + Send + 'static {
+    let what = what.clone();
+    move |event| {
+        let _ = &tells;
+        if let Event::Written { .. } = event {
+            what.take();
+        }
+    }
+}
+
 /// Whether the file was freed, and not inside the callback that dropped it.
 fn check(heard: &mpsc::Receiver<ThreadId>) {
     let (dropped, freed) = (receive(heard).unwrap(), receive(heard).unwrap());
@@ -88,14 +99,7 @@ fn the_last_clone_may_be_dropped_by_the_listener() {
     let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     let (told, heard) = mpsc::channel();
     let (dropped, tells) = (Dropped::new(&told), Tells(told));
-    let mine = dropped.clone();
-    let listen = move |event: Event<'_>| {
-        let _ = &tells;
-        if let Event::Written { .. } = event {
-            mine.take();
-        }
-    };
-    let file = File::options().on_event(listen).open(&path).unwrap();
+    let file = File::options().on_event(drops(&dropped, tells)).open(&path).unwrap();
     let sink = Gate::shut();
     file.set_sink(sink.clone()).unwrap();
     file.append(b"text").unwrap();
@@ -114,14 +118,7 @@ fn a_lane_may_be_dropped_by_the_listener() {
     let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     let (told, heard) = mpsc::channel();
     let (dropped, tells) = (Dropped::new(&told), Tells(told));
-    let mine = dropped.clone();
-    let listen = move |event: Event<'_>| {
-        let _ = &tells;
-        if let Event::Written { .. } = event {
-            mine.take();
-        }
-    };
-    let file = File::options().on_event(listen).open(&path).unwrap();
+    let file = File::options().on_event(drops(&dropped, tells)).open(&path).unwrap();
     let mut lane = file.lane().unwrap();
     lane.append(b"lane").unwrap();
     dropped.set(lane);

@@ -3,6 +3,10 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::duplicate_mod)] // `cases`, on purpose
 
+#[macro_use]
+#[path = "../support/has.rs"]
+mod has;
+
 mod differential;
 mod ours;
 mod planned;
