@@ -47,7 +47,10 @@ func (h *handle) wait(ctx context.Context, position int64, level Level,
 		return 0
 	}
 	answer := make(chan int64, 1)
-	waiting, end := context.WithCancel(ctx)
+	waiting, end := ctx, func() {}
+	if seeTo != nil {
+		waiting, end = context.WithCancel(ctx)
+	}
 	defer end()
 	w := &waiter{position: position, tell: func(code int64) {
 		answer <- code
