@@ -87,6 +87,16 @@ broken() {
   failed=$((failed + 1))
 }
 
+# A program that could not even be started is no failure in the counts, and no success either.
+tally() { # PASSED FAILED SKIPPED STATUS WHAT
+  passed=$((passed + $1))
+  failed=$((failed + $2))
+  skipped=$((skipped + $3))
+  if [ "$4" -ne 0 ] && [ "$2" -eq 0 ]; then
+    broken "$5"
+  fi
+}
+
 build() { # DIRECTORY CMAKE_OPTION...
   directory=$1
   shift
@@ -119,13 +129,7 @@ check() { # DIRECTORY CTEST_OPTION...
   total=$(count_of tests)
   bad=$(count_of failures)
   left=$(($(count_of skipped) + $(count_of disabled)))
-  passed=$((passed + total - bad - left))
-  failed=$((failed + bad))
-  skipped=$((skipped + left))
-  # A program that could not even be started is no failure in the report, and no success either.
-  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
-    broken "ctest in $directory"
-  fi
+  tally $((total - bad - left)) "$bad" "$left" "$status" "ctest in $directory"
 }
 
 count_of() { # ATTRIBUTE
@@ -168,12 +172,7 @@ check_binding() { # LANGUAGE
   left=$("count_$1" skipped)
   echo "bindings/$1: $good passed, $bad failed, $left skipped"
   [ "$status" -eq 0 ] || tail -n 100 "$log"
-  passed=$((passed + good))
-  failed=$((failed + bad))
-  skipped=$((skipped + left))
-  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
-    broken "bindings/$1/test.sh"
-  fi
+  tally "$good" "$bad" "$left" "$status" "bindings/$1/test.sh"
 }
 
 count_rust() { # passed|failed|skipped
