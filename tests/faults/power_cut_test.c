@@ -31,17 +31,23 @@
 #define EXT4_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
 #define EXT4_GOING_FLAGS_NOLOGFLUSH 2u
 
+/* The highest of each level so far. */
 typedef struct promises {
-  atomic_llong durable;
+  atomic_llong reached[WORKLOAD_LEVELS];
 } promises;
 
 static void hear(void *arg, int level, int64_t position) {
   promises *heard = arg;
-  if (level != BW_DURABLE) return;
-  long long before = atomic_load(&heard->durable);
-  while (before < position && !atomic_compare_exchange_weak(&heard->durable, &before, position)) {
+  long long before = atomic_load(&heard->reached[level]);
+  while (before < position && !atomic_compare_exchange_weak(&heard->reached[level], &before, position)) {
   }
 }
+
+/* What a file must have. */
+typedef struct debt {
+  int64_t durable;
+  int64_t oldest_mark, newest_mark;
+} debt;
 
 static void wait_us(int64_t us) {
   const struct timespec pause = {us / 1000000, us % 1000000 * 1000};
@@ -49,13 +55,14 @@ static void wait_us(int64_t us) {
 }
 
 /* From the ioctl on, calls may fail. Returns what had been promised before it. */
-static int64_t cut(workload *load, promises *heard, int64_t life_us) {
+static debt cut(workload *load, promises *heard, int64_t life_us) {
   const int disk = open("disk", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   EXPECT(disk >= 0);
   wait_us(life_us);
   EXPECT(!atomic_load(&load->stop)); /* a failure before */
   const uint32_t flags = EXT4_GOING_FLAGS_NOLOGFLUSH;
-  const int64_t promised = atomic_load(&heard->durable);
+  const debt promised = {.durable = atomic_load(&heard->reached[BW_DURABLE]),
+                         .oldest_mark = atomic_load(&heard->reached[WORKLOAD_MARK_DURABLE])};
   EXPECT(ioctl(disk, EXT4_IOC_SHUTDOWN, &flags) == 0);
   atomic_store(&load->stop, true);
   close(disk);
@@ -70,16 +77,18 @@ static bool is_of_the_cut(int code) {
 static int64_t all_promised, all_found;
 static unsigned cut_short; /* how many files end in zeros */
 
-static bool check(const workload_plan *plan, int64_t promised, int64_t *size) {
+static bool check(const workload_plan *plan, const debt *promised, int64_t *size) {
   const int fd = open("disk/cut", O_RDONLY | O_CLOEXEC);
   *size = 0;
   if (fd < 0) {
-    if (promised > 0 || plan->base > 0) fprintf(stderr, "the file is gone\n");
-    return promised == 0 && plan->base == 0;
+    if (promised->durable > 0 || plan->base > 0) fprintf(stderr, "the file is gone\n");
+    return promised->durable == 0 && plan->base == 0;
   }
   workload_reader reader;
   workload_reader_init(&reader, plan);
-  bool right = workload_read_until(&reader, fd, promised > plan->base ? promised : plan->base);
+  reader.oldest_mark = promised->oldest_mark;
+  reader.newest_mark = promised->newest_mark;
+  bool right = workload_read_until(&reader, fd, promised->durable > plan->base ? promised->durable : plan->base);
   reader.may_end_in_zeros = true;
   right = right && workload_read(&reader, fd);
   *size = reader.at;
@@ -92,7 +101,7 @@ static bool check(const workload_plan *plan, int64_t promised, int64_t *size) {
 static bool play(const workload_plan *plan, const char *loop, uint64_t *random) {
   static workload load;
   promises heard;
-  atomic_init(&heard.durable, 0);
+  for (int level = 0; level < WORKLOAD_LEVELS; ++level) atomic_init(&heard.reached[level], 0);
   EXPECT(faults_mount(loop, "disk", "ext4", NULL) == 0);
   workload_prepare(plan, "disk/cut", true);
   bw_t *bw;
@@ -100,22 +109,23 @@ static bool play(const workload_plan *plan, const char *loop, uint64_t *random) 
   load.told = hear;
   load.arg = &heard;
   workload_start(&load, plan, bw);
-  const int64_t promised = cut(&load, &heard, (int64_t)(test_random(random) % LONGEST_LIFE_US));
+  debt promised = cut(&load, &heard, (int64_t)(test_random(random) % LONGEST_LIFE_US));
   workload_join(&load);
+  promised.newest_mark = atomic_load(&heard.reached[WORKLOAD_MARK_BEGUN]);
   const int failure = atomic_load(&load.failure);
   const int code = bw_close(bw);
   bw_free(bw);
   faults_unmount("disk");
   EXPECT(faults_mount(loop, "disk", "ext4", NULL) == 0); /* the journal is played */
   int64_t size;
-  bool right = check(plan, promised, &size);
+  bool right = check(plan, &promised, &size);
   if (!is_of_the_cut(failure) || !is_of_the_cut(code)) {
     fprintf(stderr, "a call gave %s, bw_close %s\n", bw_err_name(failure), bw_err_name(code));
     right = false;
   }
   unlink("disk/cut");
   faults_unmount("disk"); /* and that is durable */
-  all_promised += promised;
+  all_promised += promised.durable;
   all_found += size;
   return right;
 }

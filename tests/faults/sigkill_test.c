@@ -1,7 +1,7 @@
 /*
  * A writer is killed at any moment, again and again. What lies in the file beyond what was there before is then a
  * prefix of what was accepted: no padding, no hole, no byte that was not committed; and all that it was told to be
- * written is there. In some rounds another process (this one) reads the file all the time and finds the same at each
+ * written is there, what it went back for and wrote anew too. In some rounds another process (this one) reads the file all the time and finds the same at each
  * look.
  *
  * The child says through a pipe what it was told, and only what came through counts.
@@ -28,7 +28,7 @@
 #define LONG_ROUNDS 1000
 #define LONGEST_LIFE_US 60000
 
-enum { FAILED = 3, CLOSED = 4 }; /* levels of messages that are none */
+enum { FAILED = WORKLOAD_LEVELS, CLOSED }; /* levels of messages that are none */
 
 typedef struct message {
   int64_t level;
@@ -65,7 +65,7 @@ static uint64_t checked_messages;
 
 typedef struct watch {
   int pipe_end;
-  int64_t reached[BW_DURABLE + 1]; /* by level */
+  int64_t reached[WORKLOAD_LEVELS]; /* by level */
   int64_t failure;
   bool has_closed;
   uint64_t messages;
@@ -93,6 +93,7 @@ static bool listen_now(watch *w) {
 static bool listen_until(watch *w, int64_t end_us, const workload_plan *plan, const char *path) {
   workload_reader reader;
   workload_reader_init(&reader, plan);
+  reader.newest_mark = -1; /* who knows, while it is being written */
   bool right = true;
   int fd = -1;
   for (int64_t left; right && (left = end_us - test_now_us()) > 0;) {
@@ -132,6 +133,8 @@ static bool check(const watch *w, const workload_plan *plan, const char *path) {
   if (fd < 0) return plan->base == 0 && has_kept_its_word(w, 0); /* it was not made yet */
   workload_reader reader;
   workload_reader_init(&reader, plan);
+  reader.oldest_mark = w->reached[WORKLOAD_MARK_WRITTEN];
+  reader.newest_mark = w->reached[WORKLOAD_MARK_BEGUN];
   const bool right =
       workload_read(&reader, fd) && has_kept_its_word(w, reader.at) && (!w->has_closed || is_complete(&reader));
   checked_bytes += reader.at;

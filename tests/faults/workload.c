@@ -38,16 +38,21 @@ workload_plan workload_plan_make(uint32_t engine, uint64_t seed) {
                                 .each = 1000000,
                                 .longest = (size_t)PICK(&random, 40, 1000, 5000, 5000, 70000),
                                 .seed = seed};
+  if (plan.base > 0 && plan.oflags == 0 && test_random(&random) % 2) {
+    plan.mark = (size_t)(test_random(&random) % (uint64_t)(plan.base < 20000 ? plan.base : 20000)) + 1;
+    plan.mark_at = (int64_t)(test_random(&random) % (uint64_t)(plan.base - (int64_t)plan.mark + 1));
+  }
   return plan;
 }
 
 void workload_plan_print(const workload_plan *plan) {
   fprintf(stderr,
           "seed %llu: engine %u, flags %#x, oflags %#x, %u threads, %u buffers "
-          "of %llu, base %lld, preallocate %lld, "
+          "of %llu, base %lld, mark of %zu at %lld, preallocate %lld, "
           "linger %llu us, records up to %zu, calm %u\n",
           (unsigned long long)plan->seed, plan->engine, plan->flags, (unsigned)plan->oflags, plan->threads,
-          plan->buffers, (unsigned long long)plan->capacity, (long long)plan->base, (long long)plan->preallocate,
+          plan->buffers, (unsigned long long)plan->capacity, (long long)plan->base, plan->mark,
+          (long long)plan->mark_at, (long long)plan->preallocate,
           (unsigned long long)plan->linger_us, plan->records.longest, plan->calm);
 }
 
@@ -182,6 +187,52 @@ static int64_t see_to(workload *load, int64_t end, uint64_t *random) {
   return code;
 }
 
+/* The mark's bytes. Its first version is what was there before. */
+static unsigned char mark_byte(const workload_plan *plan, int64_t version, int64_t index) {
+  unsigned char byte;
+  faults_stream(&byte, 1, (version << 32) + plan->mark_at + index);
+  return byte;
+}
+
+/* Goes back, writes the mark anew, and returns to the end. A code. */
+static int64_t write_mark(workload *load, uint64_t *random) {
+  const workload_plan *plan = load->plan;
+  bw_t *bw = load->bw;
+  const int64_t version = ++load->mark_version, end = bw_tell(bw);
+  unsigned char *mark = malloc(plan->mark);
+  if (!mark) return -ENOMEM;
+  for (size_t i = 0; i < plan->mark; ++i) mark[i] = mark_byte(plan, version, (int64_t)i);
+  load->told(load->arg, WORKLOAD_MARK_BEGUN, version);
+  int64_t code = bw_seek(bw, plan->mark_at, SEEK_SET);
+  if (code >= 0) code = bw_append(bw, mark, plan->mark);
+  free(mark);
+  if (code >= 0 && code != plan->mark_at) code = -EIO;
+  if (code >= 0) code = bw_seek(bw, end, SEEK_SET); /* writes it out */
+  if (code < 0) return code;
+  load->told(load->arg, WORKLOAD_MARK_WRITTEN, version);
+  if (test_random(random) % 2) return 0;
+  code = bw_sync(bw);
+  if (code == 0) load->told(load->arg, WORKLOAD_MARK_DURABLE, version);
+  return code;
+}
+
+/* A record, and now and then what is to follow it; a code. Who waits for a position must not be overtaken by a seek. */
+static int64_t take_a_step(workload *load, unsigned thread, unsigned number, char *record, uint64_t *random) {
+  const workload_plan *plan = load->plan;
+  const size_t length = test_record_make(&plan->records, thread, number, record);
+  pthread_rwlock_rdlock(&load->place);
+  const int64_t end = write_record(load->bw, plan, record, length, random);
+  int64_t code = end;
+  if (end > 0 && test_random(random) % plan->calm == 0) code = see_to(load, end, random);
+  pthread_rwlock_unlock(&load->place);
+  if (code >= 0 && plan->mark > 0 && test_random(random) % (4 * plan->calm) == 0) {
+    pthread_rwlock_wrlock(&load->place);
+    code = write_mark(load, random);
+    pthread_rwlock_unlock(&load->place);
+  }
+  return code;
+}
+
 static int64_t write_records(void *arg) {
   const struct workload_member *me = arg;
   workload *load = me->load;
@@ -191,9 +242,7 @@ static int64_t write_records(void *arg) {
   if (!record) return -ENOMEM;
   int64_t code = 0;
   for (unsigned number = 0; number < plan->records.each && code >= 0 && !atomic_load(&load->stop); ++number) {
-    const size_t length = test_record_make(&plan->records, me->thread, number, record);
-    const int64_t end = code = write_record(load->bw, plan, record, length, &random);
-    if (code > 0 && test_random(&random) % plan->calm == 0) code = see_to(load, end, &random);
+    code = take_a_step(load, me->thread, number, record, &random);
     if (code >= 0 && plan->flags & BW_CALLER_DRIVEN && number % 4 == 0) bw_poll_events(load->bw);
     if (number % 16 == 0)
       for (int level = BW_WRITTEN; level <= BW_DURABLE; ++level)
@@ -207,6 +256,8 @@ static int64_t write_records(void *arg) {
 void workload_start(workload *load, const workload_plan *plan, bw_t *bw) {
   load->plan = plan;
   load->bw = bw;
+  load->mark_version = 0;
+  EXPECT(pthread_rwlock_init(&load->place, NULL) == 0);
   atomic_init(&load->stop, false);
   atomic_init(&load->failure, 0);
   for (unsigned i = 0; i < plan->threads; ++i) {
@@ -217,6 +268,7 @@ void workload_start(workload *load, const workload_plan *plan, bw_t *bw) {
 
 void workload_join(workload *load) {
   for (unsigned i = 0; i < load->plan->threads; ++i) test_thread_join(&load->threads[i]);
+  pthread_rwlock_destroy(&load->place);
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */
@@ -272,11 +324,33 @@ static bool read_records(workload_reader *reader, const char *data, size_t lengt
   return true;
 }
 
+/* Each byte is of a version that may be there; after a fall not all of the same. */
+static bool is_mark(const workload_reader *reader, const char *data, size_t length) {
+  for (size_t i = 0; i < length && reader->newest_mark >= 0; ++i) {
+    const int64_t index = reader->at + (int64_t)i - reader->plan->mark_at;
+    int64_t version = reader->oldest_mark;
+    while (version <= reader->newest_mark && mark_byte(reader->plan, version, index) != (unsigned char)data[i]) ++version;
+    if (version <= reader->newest_mark) continue;
+    fprintf(stderr, "byte %lld of the mark is %u: of no version from %lld to %lld\n", (long long)index,
+            (unsigned char)data[i], (long long)reader->oldest_mark, (long long)reader->newest_mark);
+    return false;
+  }
+  return true;
+}
+
+/* How much of `length` bytes from here lies below `end`. */
+static size_t up_to(const workload_reader *reader, int64_t end, size_t length) {
+  return (int64_t)length < end - reader->at ? length : (size_t)(end - reader->at);
+}
+
 static bool read_piece(workload_reader *reader, const char *data, size_t length) {
-  const int64_t base = reader->plan->base;
-  if (reader->at < base) {
-    const size_t piece = (int64_t)length < base - reader->at ? length : (size_t)(base - reader->at);
-    if (!faults_stream_is(data, piece, reader->at)) return false;
+  const workload_plan *plan = reader->plan;
+  const int64_t mark_end = plan->mark_at + (int64_t)plan->mark;
+  while (reader->at < plan->base && length > 0) {
+    const bool in_mark = reader->at >= plan->mark_at && reader->at < mark_end;
+    const int64_t end = in_mark ? mark_end : reader->at < plan->mark_at ? plan->mark_at : plan->base;
+    const size_t piece = up_to(reader, end, length);
+    if (!(in_mark ? is_mark(reader, data, piece) : faults_stream_is(data, piece, reader->at))) return false;
     reader->at += (int64_t)piece;
     data += piece;
     length -= piece;

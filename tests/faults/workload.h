@@ -1,6 +1,6 @@
 /*
- * Threads that write records in every way, and flush, sync, wait and are told in between; and a checker that knows
- * their records again in a file that may end anywhere.
+ * Threads that write records in every way, and flush, sync, wait, are told, and go back to write a mark near the file's
+ * start anew in between; and a checker that knows records and mark again in a file that may end anywhere.
  *
  * A plan follows from its seed, so a failure can be played again.
  */
@@ -8,6 +8,7 @@
 #define BW_TESTS_WORKLOAD_H
 
 #include <bw/bw.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +28,8 @@ typedef struct workload_plan {
   uint32_t buffers;
   unsigned calm; /* records between two waits of a thread, on average */
   int64_t base;  /* bytes that the file has before */
+  int64_t mark_at;
+  size_t mark; /* bytes of those, from mark_at on, are written again and again; 0: none */
   test_records records;
 } workload_plan;
 
@@ -41,14 +44,20 @@ int workload_open_anyhow(const workload_plan *plan, const char *path, bw_t **out
 /* Makes that file; for base 0 there is none. `durable`: it survives a power cut. */
 void workload_prepare(const workload_plan *plan, const char *path, bool durable);
 
+/* Levels of versions of the mark, beside those of positions. */
+enum { WORKLOAD_MARK_BEGUN = BW_DURABLE + 1, WORKLOAD_MARK_WRITTEN, WORKLOAD_MARK_DURABLE, WORKLOAD_LEVELS };
+
 typedef struct workload {
   const workload_plan *plan;
   bw_t *bw;
-  /* Called from any of the threads and callbacks once everything below `position` was said to be at `level`. */
+  /* Called from any of the threads and callbacks once everything below `position` was said to be at `level`; and with
+   * a version of the mark, before it is written, and once it was said to be written or durable. */
   void (*told)(void *arg, int level, int64_t position);
   void *arg;
   atomic_bool stop;
   atomic_int failure; /* the first code that a call gave */
+  pthread_rwlock_t place; /* held for writing while the stream's end is not where records go */
+  int64_t mark_version;
   test_thread threads[WORKLOAD_THREADS];
   struct workload_member {
     struct workload *load;
@@ -68,6 +77,7 @@ typedef struct workload_reader {
   unsigned next[WORKLOAD_THREADS];
   char *record; /* the one that it is in */
   size_t length, matched;
+  int64_t oldest_mark, newest_mark; /* what may be there, at first no version but 0; the newest below 0: anything */
   bool may_end_in_zeros; /* zeros in place of a byte are no mistake: they are where it ends */
   bool has_ended;
 } workload_reader;
