@@ -328,6 +328,7 @@ class Writer {
   void ring_bell() noexcept;
   void drive_in_turn() noexcept;
   std::uint64_t drive_without_waiting() noexcept;
+  bool is_left_to_owner() noexcept;
   void set_timer(std::uint64_t due_ns) noexcept;
   int tell_here() noexcept;
   bool await_driving(Op &op, const Pending &why) noexcept;
@@ -418,7 +419,7 @@ class Writer {
   std::atomic<std::uintptr_t> sink_owner_{0};
   std::atomic<std::uint32_t> rescuers_{0};    // threads in bw_unwritten, bw_set_sink, bw_discard
   std::atomic<std::uint32_t> sink_askers_{0}; // threads that wait for the sink
-  std::atomic<bool> service_asks_{false};     // our thread waits for it
+  std::atomic<bool> service_asks_{false};     // our thread waits for it, or bw_poll_events() went without
   std::atomic<bool> was_service_{false};      // our thread had it last; its owner's
 
   // ---- State that anybody may look at ----

@@ -409,8 +409,16 @@ std::uint64_t Writer::drive_without_waiting() noexcept {
     Op op;
     due = linger_ns_ ? serve_linger(op) : kNoDeadline;
     if (!unshared_) due = std::min(due, serve_notes(op));
-    if (!consume_one(op, false)) return due;
+    if (!consume_one(op, false) && (!(op.why.mask & kForSink) || is_left_to_owner())) return due;
   }
+}
+
+// There is work, and another thread has the sink: it rings when it gives it back.
+bool Writer::is_left_to_owner() noexcept {
+  service_asks_.exchange(true, std::memory_order_acq_rel); // release_sink() says why
+  if (sink_owner_.load(std::memory_order_acquire) != 0) return true;
+  service_asks_.store(false, std::memory_order_relaxed); // one thread drives at a time
+  return false;
 }
 
 void Writer::set_timer(std::uint64_t due_ns) noexcept {

@@ -12,9 +12,10 @@ namespace bwlib {
 // ---- The right to call the sink ----
 
 // Background: our thread and the others take turns while both ask, so that neither starves however busy the other is.
-// Whoever stops asking without having had the sink signals kForSink.
+// Whoever stops asking without having had the sink signals kForSink. With BW_CALLER_DRIVEN there is no thread of ours:
+// who asks drives.
 bool Writer::may_take_sink(bool is_service) const noexcept {
-  if (inline_) return true;
+  if (inline_ || is_caller_driven_) return true;
   const bool was_service = was_service_.load(std::memory_order_acquire);
   if (is_service) return !was_service || sink_askers_.load(std::memory_order_acquire) == 0;
   return was_service || !service_asks_.load(std::memory_order_acquire);
@@ -61,6 +62,8 @@ int Writer::acquire_usable_sink(Op &op, bool reads) noexcept {
 void Writer::release_sink() noexcept {
   sink_owner_.store(0, std::memory_order_release);
   waits_.signal(kForSink);
+  // Acquire, release: pairs with is_left_to_owner(). Whoever comes second there sees what the first one did.
+  if (is_caller_driven_ && service_asks_.exchange(false, std::memory_order_acq_rel)) ring_bell();
 }
 
 // Both rights. Who has the pen stops all writers, so the sink is waited for without it.

@@ -360,7 +360,8 @@ bool Writer::consume_one(Op &op, bool waits) noexcept {
     seal_wanted();
   }
   const bool has_sink = has_work_for_sink(op) && try_sink();
-  if (service_asks_.exchange(false, std::memory_order_acq_rel) && !has_sink) waits_.signal(kForSink);
+  if (!is_caller_driven_ && service_asks_.exchange(false, std::memory_order_acq_rel) && !has_sink)
+    waits_.signal(kForSink);
   if (!has_sink) return false;
   op.why = {};
   if (has_file()) {

@@ -10,12 +10,22 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../support/file_rig.h"
 #include "../support/records.h"
 
 enum { kUnit = 4096 };
+
+/* What the library calls in place of the C library's: it stops at the gate, if there is one. */
+static test_gate *_Atomic sync_gate;
+
+int fdatasync(int fd) {
+  test_gate *gate = atomic_load(&sync_gate);
+  if (gate) test_gate_pass(gate);
+  return (int)syscall(SYS_fdatasync, fd);
+}
 
 static bool is_shared(const file_rig *rig) {
   return !(rig->way.flags & BW_UNSHARED);
@@ -542,6 +552,72 @@ static void test_callbacks__left_over_come_with_free(void **state) {
   assert_true(file_has(rig->path, "abc", 3));
 }
 
+/* ---- Beside threads that wait ---------------------------------------------------------------- */
+
+static int64_t poll_events(file_rig *rig) {
+  return bw_poll_events(rig->bw);
+}
+
+static int64_t seek_to_start(file_rig *rig) {
+  return bw_seek(rig->bw, 0, SEEK_SET);
+}
+
+static int64_t sync_all(file_rig *rig) {
+  return bw_sync(rig->bw);
+}
+
+/* A writer that tells of nothing but what it is asked; `first` is inside its sync when it returns. */
+static void start_inside(file_rig *rig, test_gate *gate, test_thread *first, struct other *other) {
+  bw_options_t options = file_rig_options(rig);
+  options.on_event = NULL;
+  assert_int_equal(file_rig_try(rig, O_RDWR | O_CREAT, &options), 0);
+  assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
+  if (other->call == poll_events) assert_int_equal(file_rig_notify(rig, 3, BW_DURABLE), 0);
+  test_gate_init(gate, 0);
+  atomic_store(&sync_gate, gate);
+  test_thread_start(first, call_elsewhere, other);
+  assert_true(test_gate_await(gate, 1));
+}
+
+static void test_beside__a_seek_that_waits_for_the_loops_turn_goes_on(void **state) {
+  file_rig *rig = *state;
+  struct other loop = {rig, poll_events}, seek = {rig, seek_to_start};
+  test_thread threads[2];
+  test_gate gate;
+  rig->way.engine = BW_ENGINE_PWRITE; /* whose syncs are done in bw_poll_events() */
+  start_inside(rig, &gate, &threads[0], &loop);
+  test_thread_start(&threads[1], call_elsewhere, &seek);
+  assert_false(test_thread_settle(&threads[1]));
+  test_gate_open(&gate);
+  assert_true(test_thread_join(&threads[0]) >= 0);
+  assert_int_equal(test_thread_join(&threads[1]), 0);
+  atomic_store(&sync_gate, NULL);
+  test_gate_destroy(&gate);
+  file_rig_close(rig);
+}
+
+static void test_beside__what_the_loop_could_not_do_rings_again(void **state) {
+  file_rig *rig = *state;
+  struct other sync = {rig, sync_all};
+  test_thread thread;
+  test_gate gate;
+  start_inside(rig, &gate, &thread, &sync);
+  const int64_t written = bw_write(rig->bw, "def", 3);
+  const int asked = file_rig_notify(rig, 6, BW_DURABLE), polled = bw_poll_events(rig->bw);
+  const bool rings = is_readable(rig);
+  test_gate_open(&gate);
+  assert_int_equal(test_thread_join(&thread), 0);
+  assert_int_equal(written, 3);
+  assert_int_equal(asked, 0);
+  assert_true(polled >= 0);
+  assert_false(rings); /* nothing to be done while the sync lasts */
+  loop_until_told(rig, 1);
+  atomic_store(&sync_gate, NULL);
+  test_gate_destroy(&gate);
+  file_rig_close(rig);
+  assert_true(file_has(rig->path, "abcdef", 6));
+}
+
 int main(int argc, char **argv) {
   enum { kAll = FILE_ENGINES | FILE_SHARINGS | FILE_CACHES, kShared = FILE_ENGINES | FILE_CACHES };
 #define DRIVEN(test, dimensions) FILE_TEST_WITH(test, dimensions, BW_CALLER_DRIVEN)
@@ -564,6 +640,8 @@ int main(int argc, char **argv) {
       DRIVEN(test_callbacks__tell_of_pressure_at_each_edge, kAll),
       DRIVEN(test_callbacks__may_call_anything_and_nothing_waits_there, kAll),
       DRIVEN(test_callbacks__left_over_come_with_free, kAll),
+      DRIVEN(test_beside__a_seek_that_waits_for_the_loops_turn_goes_on, FILE_CACHES),
+      DRIVEN(test_beside__what_the_loop_could_not_do_rings_again, kShared),
   };
   return FILE_TESTS_RUN("file_driven", tests, argc, argv);
 }
