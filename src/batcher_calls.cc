@@ -159,9 +159,10 @@ int Batcher::poll_close(const bw_waker_t *wake) noexcept {
 }
 
 int Batcher::unwake(const bw_waker_t &wake) noexcept {
-  if (waits_.take_back(wake)) return 1;
+  const bool was_waiting = waits_.take_back(wake);
+  // Also then: it may have been added anew while a call of it runs.
   waits_.sleep({.mask = kForCallback, .waker = wake}, kNoDeadline);
-  return 0;
+  return was_waiting;
 }
 
 // The sink, or who asks it, says that it is worth another try.

@@ -40,14 +40,15 @@ void arrange_wipe() noexcept {
 } // namespace
 
 std::uint64_t enter_process() noexcept {
-  if (const std::uint64_t generation = process_generation()) return generation;
+  // Acquire: pairs with the release below; who sees the number sees barrier_ready.
+  if (const std::uint64_t generation = __atomic_load_n(&process_page.generation, __ATOMIC_ACQUIRE)) return generation;
   arrange_wipe(); // before the lock, which a child must not inherit
   while (__atomic_exchange_n(&process_page.lock, std::uint64_t{1}, __ATOMIC_ACQUIRE) != 0) sched_yield();
   std::uint64_t generation = process_generation();
   if (generation == 0) {
     barrier_ready = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
     generation = ++last_generation;
-    __atomic_store_n(&process_page.generation, generation, __ATOMIC_RELAXED);
+    __atomic_store_n(&process_page.generation, generation, __ATOMIC_RELEASE);
   }
   __atomic_store_n(&process_page.lock, std::uint64_t{0}, __ATOMIC_RELEASE);
   return generation;

@@ -94,11 +94,11 @@ int Writer::wake() noexcept {
 
 int Writer::unwake(const bw_waker_t &waker) noexcept {
   if (is_mine()) return -EDEADLK;
-  if (waits_.take_back(waker)) return 1;
-  Op op;
+  const bool was_waiting = waits_.take_back(waker);
+  Op op; // it may have been added anew while a call of it runs
   op.patience = Patience::kWait;
   await(op, {.mask = kForCallback, .waker = waker});
-  return 0;
+  return was_waiting;
 }
 
 // ---- Telling ----

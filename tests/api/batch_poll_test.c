@@ -395,6 +395,25 @@ static void test_batch_poll__unwake_waits_for_a_running_call_of_it(void **state)
   batch_rig_free(rig);
 }
 
+/* It is called, and waits again already, while it is taken back. */
+static void test_batch_poll__unwake_of_one_that_waits_again_waits_for_its_running_call(void **state) {
+  batch_rig *rig = taken_rig(state);
+  batch_call call = {.rig = rig};
+  test_thread answering, taking;
+  batch_rig_gate(rig, BATCH_KIND(BATCH_WAKE));
+  assert_int_equal(poll_ready(rig, 0), -EAGAIN);
+  test_thread_start(&answering, batch_call_answer, &call);
+  assert_true(test_gate_await(&rig->gate, 1));
+  assert_int_equal(poll_flush(rig, 0), -EAGAIN);
+  test_thread_start(&taking, batch_call_unwake, &call);
+  assert_false(test_thread_settle(&taking));
+  test_gate_open(&rig->gate);
+  assert_int_equal(test_thread_join(&taking), 1);
+  assert_int_equal(test_thread_join(&answering), 0);
+  answer_all(rig, 2);
+  batch_rig_free(rig);
+}
+
 static void test_batch_poll__wakers_come_after_the_delivered_that_made_their_room(void **state) {
   batch_rig *rig = taken_rig(state);
   assert_int_equal(poll_ready(rig, 0), -EAGAIN);
@@ -603,6 +622,7 @@ int main(void) {
       IN_ALL(test_batch_poll__a_waker_taken_back_is_never_called),
       IN_ALL(test_batch_poll__a_waker_already_called_cannot_be_taken_back),
       IN_ALL(test_batch_poll__unwake_waits_for_a_running_call_of_it),
+      IN_ALL(test_batch_poll__unwake_of_one_that_waits_again_waits_for_its_running_call),
       IN_ALL(test_batch_poll__wakers_come_after_the_delivered_that_made_their_room),
       IN_SHARED(test_batch_poll__room_is_told_of_while_the_next_write_runs),
       IN_ALL(test_batch_poll__a_discard_makes_room_and_wakes),

@@ -261,6 +261,30 @@ static void test_wakers__unwake_waits_for_a_running_call_of_it(void **state) {
   test_gate_destroy(&gate);
 }
 
+/* It is called, and waits again already, while it is taken back. */
+static void test_wakers__unwake_of_one_that_waits_again_waits_for_its_running_call(void **state) {
+  test_rig *rig = pending_rig(state);
+  test_gate gate;
+  test_waker waker = {.hook = pass_the_gate, .hook_arg = &gate};
+  const bw_waker_t wake = test_waker_of(&waker);
+  test_call call = {.bw = rig->bw, .wake = &wake};
+  test_thread waking, taking;
+  test_gate_init(&gate, 0);
+  assert_int_equal(bw_poll_flush(rig->bw, &wake), -EAGAIN);
+  test_thread_start(&waking, test_call_wake, &call);
+  assert_true(test_gate_await(&gate, 1)); /* it runs, on whatever thread */
+  assert_int_equal(bw_poll_flush(rig->bw, &wake), -EAGAIN);
+  test_thread_start(&taking, test_call_unwake, &call);
+  assert_false(test_thread_settle(&taking));
+  test_gate_open(&gate);
+  assert_int_equal(test_thread_join(&taking), 1);
+  assert_int_equal(test_thread_join(&waking), 0);
+  test_rig_free_writer(rig);
+  assert_int_equal(atomic_load(&waker.calls), 1);
+  test_rig_free(rig);
+  test_gate_destroy(&gate);
+}
+
 struct own_waker {
   bw_t *bw;
   bw_waker_t wake;
@@ -498,6 +522,7 @@ int main(void) {
       IN_ALL(test_wakers__a_stranger_is_not_taken_back),
       IN_ALL(test_wakers__the_waker_is_copied),
       IN_SHARED(test_wakers__unwake_waits_for_a_running_call_of_it),
+      IN(Inline, test_wakers__unwake_of_one_that_waits_again_waits_for_its_running_call),
       IN_SHARED(test_wakers__a_waker_may_take_itself_back_and_does_not_wait_for_itself),
       IN(Background, test_wakers__in_them_the_writer_may_be_called_and_nothing_waits),
       IN(Inline, test_wakers__an_inline_waker_may_do_the_work_itself),
