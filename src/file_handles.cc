@@ -13,7 +13,6 @@ namespace bwlib {
 
 namespace {
 
-constexpr int kFirstDescriptor = 3; // never stand in for a closed stdin, stdout or stderr
 // What a second open(2) of the same file must not repeat.
 constexpr int kOnceFlags = O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_TMPFILE | O_DIRECTORY | O_NOFOLLOW;
 
@@ -28,12 +27,7 @@ int retry_open(const char *path, int oflags, unsigned mode) noexcept {
   do {
     fd = ::open(path, oflags, mode);
   } while (fd < 0 && errno == EINTR);
-  if (fd < 0) return -errno;
-  if (fd >= kFirstDescriptor) return fd;
-  const int moved = fcntl(fd, F_DUPFD_CLOEXEC, kFirstDescriptor);
-  const int code = moved < 0 ? -errno : moved;
-  ::close(fd);
-  return code;
+  return fd < 0 ? -errno : fd;
 }
 
 } // namespace

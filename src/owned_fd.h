@@ -6,6 +6,7 @@
 // Thread safety: const functions from any thread, while no other changes it.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,8 +21,10 @@ class OwnedFd {
   OwnedFd &operator=(const OwnedFd &) = delete;
   ~OwnedFd() { close(); }
 
-  // Takes `fd` over; a negative one is none. 0 or -errno, and then it is closed.
+  // Takes `fd` over; a negative one is none. 0 or -errno, and then it is closed. One that stands in for a closed stdin,
+  // stdout or stderr gets another number.
   int adopt(int fd) noexcept {
+    if (fd >= 0 && fd < kFirst) fd = move_up(fd);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) != 0) {
       const int code = -errno;
@@ -55,6 +58,16 @@ class OwnedFd {
   void abandon() noexcept { fd_ = -1; }
 
  private:
+  static constexpr int kFirst = 3;
+  // -1 and errno if there is no number left. Either way `fd` is closed.
+  static int move_up(int fd) noexcept {
+    const int moved = fcntl(fd, F_DUPFD_CLOEXEC, kFirst);
+    const int error = errno;
+    ::close(fd);
+    errno = error;
+    return moved;
+  }
+
   int fd_ = -1;
   dev_t device_ = 0;
   ino_t inode_ = 0;

@@ -54,7 +54,8 @@ class UringEngine final : public IoEngine {
     }
     if (code) return code;
     is_set_up_ = true;
-    number_.adopt(ring_.ring_fd);
+    if (const int refusal = number_.adopt(ring_.ring_fd)) return refusal;
+    ring_.ring_fd = ring_.enter_ring_fd = number_.number();
     const int files[] = {handles_.number(false), handles_.number(true)}; // -1: an empty place
     has_files_ = io_uring_register_files(&ring_, files, handles_.has_direct() ? 2 : 1) == 0;
     register_blocks(blocks);
