@@ -98,15 +98,19 @@ class BufferRing {
   // where the tail was. (Who takes the pen looks for himself.)
   bool accepted(std::int64_t &position) noexcept {
     const std::uint64_t round = published_.load(std::memory_order_acquire); // before anything is sealed in it
-    Buffer &buffer = open_buffer();
-    if (&buffer == &gate_ || !sealed_committed()) return false;
-    const std::int64_t start = buffer.position();
+    Buffer &open = open_buffer();
+    if (!sealed_committed()) return false;
+    const bool at_gate = &open == &gate_; // behind it nothing is reserved, but a copy may still end
+    Buffer &buffer = at_gate ? at(sealed()) : open;
+    const std::int64_t start = open.position();
+    const std::uint64_t gate_fill = gate_fill_.load(std::memory_order_acquire);
     const std::uint64_t base = buffer.committed_base();
     const std::uint64_t sum = slots_->sum(buffer.index());
-    const std::uint64_t word = buffer.word(); // after the sum, see all_committed()
+    const std::uint64_t word = open.word(); // after the sum, see all_committed()
     if (!is_round(round) || !buffer_state::is_open(word, capacity_)) return false;
-    if (sum != base + buffer_state::offset(word)) return false;
-    position = start + static_cast<std::int64_t>(buffer_state::offset(word));
+    const std::uint64_t fill = at_gate ? gate_fill : buffer_state::offset(word);
+    if (fill > 0 && sum != base + fill) return false;
+    position = at_gate ? start : start + static_cast<std::int64_t>(fill);
     return true;
   }
   // True if all copies into buffers that are sealed and not retired have ended.
@@ -204,6 +208,11 @@ class BufferRing {
   void publish(bool admit) noexcept {
     Buffer &buffer = admit ? current() : gate_;
     tail_.store(current_end(), std::memory_order_relaxed);
+    if (!admit) {
+      // Release: accepted() that sees these sees that the pen was taken before.
+      gate_fill_.store(has_current_ ? static_cast<std::uint64_t>(fill_) : 0, std::memory_order_release);
+      gate_.set_position(current_end());
+    }
     // Release: tail() and accepted() that see the new round see what it changed.
     published_.store(published_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     open_.store(&buffer, std::memory_order_seq_cst);
@@ -274,6 +283,8 @@ class BufferRing {
   typename Model::template Atomic<std::int64_t> tail_{0};
   typename Model::template Atomic<std::uint64_t> sealed_{0};
   typename Model::template Atomic<std::uint64_t> retired_{0};
+  // At the gate, whose position is the stream's end: how far the current buffer was filled; 0: there is none.
+  typename Model::template Atomic<std::uint64_t> gate_fill_{0};
   Buffer gate_;
 };
 

@@ -106,6 +106,8 @@ const Entry kEntries[] = {
     entry<InlineReaderScenario>("readers-inline", 200'000, 0),
     entry<BrimReaderScenario>("readers-brim", 200'000, 1),
     entry<RingReaderScenario>("readers-ring", 200'000, 0),
+    entry<GateReaderScenario>("readers-gate", 200'000, 0),
+    entry<GateSpanReaderScenario>("readers-shut", 200'000, 0),
     entry<BatchScenario<1>>("batch", 200'000, 0),
     entry<BatchScenario<2>>("batch-ring", 200'000, 0),
     entry<BatchStaleScenario<1>>("batch-stale", 200'000, 0),

@@ -129,11 +129,11 @@ mutate sealed-before-seal buffer_ring.h "/^  void seal\\(/,/^  }/ {
 }"
 mutate word-before-sum buffer_ring.h "/bool accepted\\(/,/^  }/ {
   /^ *const std::uint64_t word =/ d
-  s/^( *)const std::uint64_t sum =/\\1const std::uint64_t word = buffer.word(); const std::uint64_t sum =/
+  s/^( *)const std::uint64_t sum =/\\1const std::uint64_t word = open.word(); const std::uint64_t sum =/
 }"
 mutate sealed-before-round buffer_ring.h "/bool accepted\\(/,/^  }/ {
-  s/^( *)round = |^( *)const std::uint64_t round = /\\1if (!sealed_committed()) return false; &/
-  s/ \\|\\| !sealed_committed\\(\\)//
+  /^ *if \\(!sealed_committed/ d
+  s/^( *)const std::uint64_t round = /\\1if (!sealed_committed()) return false; &/
 }"
 mutate try-reserve-in-two flush_buffer.h "/bool try_reserve\\(/,/^  }/ {
   s/return .*/if (const auto now = word_.load(${order}seq_cst); now != word) return word = now, false;/
@@ -173,7 +173,14 @@ mutate slot-not-marked copy_slots.h "/used_.*fetch_or/ d"
 mutate slot-shared copy_slots.h "s/slot.owner.compare_exchange_strong\\(owner, thread, ${order}seq_cst\\)/(slot.owner.store(thread, ${order}seq_cst), true)/"
 mutate tail-any-round buffer_ring.h "/bool tail\\(/,/^  }/ s/if \\(!is_round\\(round\\)\\) return false;//"
 mutate accepted-any-round buffer_ring.h "/bool accepted\\(/,/^  }/ s/!is_round\\(round\\) \\|\\| //"
-mutate accepted-not-sealed buffer_ring.h "/bool accepted\\(/,/^  }/ s/ \\|\\| !sealed_committed\\(\\)//"
+mutate accepted-not-sealed buffer_ring.h "/bool accepted\\(/,/^  }/ { /^ *if \\(!sealed_committed/ d; }"
+mutate gate-any-copies buffer_ring.h "/bool accepted\\(/,/^  }/ s/if \\(fill > 0 /if (!at_gate /"
+mutate gate-no-end buffer_ring.h "/void publish\\(/,/^  }/ { /gate_\\.set_position/ d; }"
+mutate gate-fill-relaxed buffer_ring.h "/gate_fill_\\.store/ s/${order}release/${order}relaxed/"
+mutate gate-word-early buffer_ring.h "/bool accepted\\(/,/^  }/ {
+  /^ *const std::uint64_t word =/ d
+  s/^( *)const std::uint64_t base =/\\1const std::uint64_t word = open.word(); const std::uint64_t base =/
+}"
 mutate fits-item-more batch_state.h "/bool fits\\(/,/^}/ s/ < / <= /"
 mutate fits-any-items batch_state.h "/bool fits\\(/,/^}/ s/items\\(offset\\) < items\\(capacity\\) && //"
 mutate fits-byte-more batch_state.h "/bool fits\\(/,/^}/ s/- bytes\\(offset\\)/- bytes(offset) + 1/"

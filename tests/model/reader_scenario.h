@@ -2,12 +2,13 @@
 //
 // Each writer asks for the tail after its writes and tells a reader (release, acquire) where it ended; the reader
 // asks for the tail and for what is accepted, again and again. Inline, the one buffer opens again and again;
-// background, a consumer retires buffers meanwhile.
+// background, a consumer retires buffers meanwhile, or the gate is what there is.
 // Invariants:
 //   (1) tail() is never less than the end of a reservation that ended before it was asked: by the same thread, or by
 //       one that told this thread of it.
 //   (2) accepted() never passes a byte that is still to be copied, and never the end of the stream.
-//   (3) Both give an answer once nobody is between two instructions (livelocks).
+//   (3) Both give an answer once nobody is between two instructions (livelocks), at the gate too; accepted() then gives
+//       the tail.
 #pragma once
 
 #include "rig.h"
@@ -143,6 +144,67 @@ struct RingReaderScenario : rl::test_suite<RingReaderScenario, 4> {
   }
 
   void after() {
+    rig->check_all(kBytes);
+    rig.destroy();
+  }
+};
+
+// Who finds no buffer free publishes the gate; so there is one for as long as the consumer has not come.
+struct GateReaderScenario : rl::test_suite<GateReaderScenario, 3> {
+  static constexpr unsigned kBytes = 6;
+  using RigType = Rig<ModelAtomics, 2, 2>;
+  RigHolder<RigType> rig;
+  Reader<RigType> reader;
+
+  void before() { rig.make(); }
+
+  void thread(unsigned index) {
+    if (index == 0) {
+      rig->write_ring(1, 1, 1, false);
+      rig->write_ring(1, 2, 5, false);
+      rig->flush_ring();
+    } else if (index == 1) {
+      rig->consume_until(kBytes);
+    } else {
+      for (int turn = 0; turn < 4; ++turn) reader.look(rig.get(), kBytes);
+    }
+  }
+
+  void after() {
+    rig->check_all(kBytes);
+    rig.destroy();
+  }
+};
+
+// An error is held while a span is open, so its copy ends behind the gate.
+struct GateSpanReaderScenario : rl::test_suite<GateSpanReaderScenario, 3> {
+  static constexpr unsigned kBytes = 2;
+  using RigType = Rig<ModelAtomics, 2, 2>;
+  RigHolder<RigType> rig;
+  Reader<RigType> reader;
+
+  void before() { rig.make(); }
+
+  void thread(unsigned index) {
+    if (index == 0) {
+      const auto first = rig->reserve_span(1, 1), second = rig->reserve_span(2, 1);
+      rig->fill_span(first, 1, 1);
+      rig->commit_span(1, first, 1);
+      rig->fill_span(second, 2, 1);
+      rig->commit_span(1, second, 1);
+    } else if (index == 1) {
+      std::int64_t tail = 0;
+      for (; tail < kBytes; yield()) tail = reader.tail(rig.get());
+      rig->hold();
+    } else {
+      for (int turn = 0; turn < 4; ++turn) reader.look(rig.get(), kBytes);
+    }
+  }
+
+  void after() {
+    std::int64_t position = 0;
+    RL_ASSERT(rig->is_shut());
+    RL_ASSERT(rig->ring().accepted(position) && position == kBytes);
     rig->check_all(kBytes);
     rig.destroy();
   }
