@@ -221,11 +221,10 @@ void Batcher::answer_each(BatchBlock &block, const int *codes) noexcept {
   } else if (failure != 0 && !gives_up) {
     failed(block, failure);
   } else {
+    if (failure == 0) was_not_asked(block);
     if (is_any_settled) {
       block.failures = 0; // those that failed are gone
       block.has_failed = false;
-    } else {
-      was_not_asked(block);
     }
     not_ready(block);
   }

@@ -39,7 +39,7 @@ int read_common(const bw_options_t *theirs, std::uint64_t default_capacity, bw_o
   if (theirs) {
     if (const int code = read_struct(theirs, ours)) return code;
   }
-  if (ours.flags & ~kKnownFlags || ours.engine > BW_ENGINE_PWRITE) return -EINVAL;
+  if (ours.flags & ~kKnownFlags) return -EINVAL;
   if (ours.linger_us && ours.flags & BW_UNSHARED) return -EINVAL;
   if (ours.capacity == 0) ours.capacity = default_capacity;
   if (ours.capacity > kMaxCapacity) return -EINVAL;
@@ -58,7 +58,7 @@ int read_options(const bw_options_t *theirs, std::uint64_t default_capacity, bw_
 
 int read_file_options(const bw_options_t *theirs, bw_options_t &ours) noexcept {
   if (const int code = read_common(theirs, kDefaultFileCapacity, ours)) return code;
-  if (ours.capacity % kPageBytes != 0) return -EINVAL;
+  if (ours.engine > BW_ENGINE_PWRITE || ours.capacity % kPageBytes != 0) return -EINVAL;
   if (ours.buffers == 0) ours.buffers = kDefaultFileBuffers;
   return 0;
 }

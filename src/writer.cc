@@ -726,7 +726,8 @@ int Writer::commit_unshared(bw_span_t &span, std::size_t used) noexcept {
 std::int64_t Writer::position(int level) noexcept {
   if (level == BW_WRITTEN) return written_.load(std::memory_order_acquire);
   if (level == BW_DURABLE) return durable_.load(std::memory_order_acquire);
-  if (unshared_) return tail_.load(std::memory_order_relaxed);
+  // A bypass moves the end only when it is over.
+  if (unshared_) return std::max(tail_.load(std::memory_order_relaxed), written_.load(std::memory_order_acquire));
   const std::uint64_t cuts = cuts_.load(std::memory_order_acquire);
   std::int64_t reached;
   bool is_exact = ring_.accepted(reached);

@@ -505,6 +505,7 @@ class Writer {
   std::uint64_t linger_mark_ = 0;             // our thread's: how far the stream was when it was armed
   std::uint64_t notes_due_ns_ = 0;            // our thread's
   std::uint64_t notes_retry_ns_ = 0;          // our thread's
+  Pending notes_wait_;                        // our thread's: a sync for notes found the sink not ready
   std::atomic<bool> sink_not_ready_{false};   // our thread's: the sink said -EAGAIN
   std::atomic<std::uint64_t> not_ready_wakes_{0}; // our thread's: wakes_ before that call
   std::atomic<std::uintptr_t> service_identity_{0};

@@ -397,7 +397,6 @@ int Writer::sync_until(Op &op, std::int64_t target, std::uint64_t begun) noexcep
     if (is_served()) return 0;
     const std::uint64_t cuts = seeks_.load(std::memory_order_acquire);
     if (const int code = flush_bytes(op, target)) return code;
-    if (!can_sync()) return -EOPNOTSUPP;
     if (const int code = acquire_usable_sink(op, false)) return code;
     const bool is_due = !is_served() && sync_error_.load(std::memory_order_acquire) == 0;
     const int code = is_due ? sync_owned(op) : 0;
@@ -410,6 +409,7 @@ int Writer::sync_until(Op &op, std::int64_t target, std::uint64_t begun) noexcep
 // Sink.
 int Writer::sync_owned(Op &op) noexcept {
   if (const int code = call_sink(op, true, [&] { return sink_.flush(); }); code < 0) return code;
+  if (!can_sync()) return -EOPNOTSUPP;
   const std::uint64_t number = syncs_begun_.fetch_add(1, std::memory_order_acq_rel) + 1;
   const std::int64_t reached = written_.load(std::memory_order_relaxed);
   const std::uint64_t bytes = written_bytes_.load(std::memory_order_relaxed);
@@ -560,6 +560,7 @@ int Writer::do_wait(Op &op, std::int64_t target, int level, bool may_do_io, std:
     if (is_mine()) return -EDEADLK;
     if (span_open_) return -EBUSY;
     const Pending change = pending_level(level, target);
+    const std::uint64_t discards = discards_.load(std::memory_order_acquire);
     if (level == BW_DURABLE) {
       if (const int code = sync_error_.load(std::memory_order_acquire)) return code;
     }
@@ -584,7 +585,9 @@ int Writer::do_wait(Op &op, std::int64_t target, int level, bool may_do_io, std:
       op.why.position = target;
       op.why.turn = change.turn;
     }
-    if (code == -ECANCELED || code == -ESHUTDOWN) continue; // what that means for this wait is looked at above
+    // What a discard or a close means for this wait is looked at above. The sink may say the same for its own reasons.
+    if (code == -ECANCELED && discards_.load(std::memory_order_acquire) != discards) continue;
+    if (code == -ESHUTDOWN && closed_.load(std::memory_order_acquire)) continue;
     if (code) return code;
     if (position(level) >= target) continue;
     // The rest is not accepted yet; it is looked at when a buffer is handed on, flushed or synced.
@@ -626,14 +629,13 @@ int Writer::take_for_rescue(Op &op) noexcept {
 
 int Writer::do_resume(Op &op) noexcept {
   if (is_mine()) return -EDEADLK;
-  if (sync_error_.load(std::memory_order_acquire)) return -EIO;
-  const int held = held_.load(std::memory_order_acquire);
-  if (held == 0 || held == BW_ESINK) return held;
-  if (const int code = take_pen(op)) return code;
-  int expected = held;
-  if (!held_.compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) {
-    release_pen();
-    return expected;
+  for (;;) {
+    if (sync_error_.load(std::memory_order_acquire)) return -EIO;
+    int held = held_.load(std::memory_order_acquire);
+    if (held == 0 || held == BW_ESINK) return held;
+    if (const int code = take_pen(op, true)) return code;
+    if (held_.compare_exchange_strong(held, 0, std::memory_order_seq_cst)) break;
+    release_pen(); // another call has let go of it, and something else may be held by now
   }
   resumes_.fetch_add(1, std::memory_order_relaxed);
   turns_.fetch_add(1, std::memory_order_acq_rel);
@@ -865,7 +867,9 @@ int Writer::finish() noexcept {
       settle_file();
       file_->close();
     } else if (held_.load(std::memory_order_acquire) != BW_ESINK) {
+      sink_owner_.store(thread_identity(), std::memory_order_relaxed); // nobody is left to take it, but it may call us
       call_sink(op, false, [&] { return sink_.close(); });
+      release_sink();
     }
     sink_is_closed();
   }

@@ -302,7 +302,6 @@ void Writer::service() noexcept {
       merge(idle, op.why);
     }
     if (!unshared_) {
-      op.why = {};
       deadline = std::min(deadline, serve_notes(op));
       merge(idle, op.why);
     }
@@ -475,11 +474,18 @@ int Writer::hand_on_lingering(Op &op) noexcept {
 
 // Shared writers: syncs for who was promised to hear of it. Gives when to try again.
 std::uint64_t Writer::serve_notes(Op &op) noexcept {
+  op.why = {};
   const std::int64_t lowest = notes_.lowest(BW_DURABLE);
   if (lowest == INT64_MAX || lowest > tail() || error() != 0) return kNoDeadline;
+  if ((notes_wait_.mask & kForReady) && is_pending(notes_wait_)) { // it is asked again after bw_wake()
+    op.why = notes_wait_;
+    return kNoDeadline;
+  }
   const std::uint64_t now = now_ns();
   if (now < notes_due_ns_) return notes_due_ns_;
   const int code = sync_until(op, tail(), 0);
+  notes_wait_ = {};
+  if (code == -EAGAIN && op.why.mask == kForReady) notes_wait_ = op.why;
   if (code == -EOPNOTSUPP) notes_.cancel(BW_DURABLE, INT64_MIN, code);
   if (code == 0 || code == -EAGAIN || code == -EOPNOTSUPP) {
     notes_retry_ns_ = notes_due_ns_ = 0;

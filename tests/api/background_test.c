@@ -978,6 +978,65 @@ static const uint32_t kShared = 0, kUnshared = BW_UNSHARED;
 #define BOTH(test) \
   {#test " (shared)", test, NULL, NULL, (void *)&kShared}, {#test " (unshared)", test, NULL, NULL, (void *)&kUnshared}
 
+/* ---- Beside an error ------------------------------------------------------------------------- */
+
+/* The writer holds -EIO, and a span of 4 bytes is open behind the buffer that was to be written. */
+static test_rig *fail_beside_a_span(uint32_t flags, bw_span_t *span) {
+  test_rig *rig = BACKGROUND(.flags = flags);
+  char data[kCapacity];
+  test_pattern(data, sizeof data, 1);
+  TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_WRITE, -EIO);
+  test_sink_hold(&rig->sink);
+  assert_int_equal(bw_write(rig->bw, data, kCapacity), kCapacity);
+  assert_int_equal(bw_reserve(rig->bw, 4, span), 0);
+  test_sink_release(&rig->sink);
+  await_error(rig, -EIO);
+  memcpy(span->data, "abcd", 4);
+  return rig;
+}
+
+static void test_background__a_span_that_is_committed_beside_a_held_error_is_accepted(void **state) {
+  (void)state;
+  bw_span_t span;
+  test_rig *rig = fail_beside_a_span(BW_BACKGROUND, &span);
+  assert_int_equal(bw_position(rig->bw, BW_ACCEPTED), kCapacity);
+  assert_int_equal(bw_commit(rig->bw, &span, 4), 0);
+  assert_int_equal(bw_position(rig->bw, BW_ACCEPTED), kCapacity + 4);
+  assert_int_equal(bw_resume(rig->bw), 0);
+  assert_int_equal(bw_flush(rig->bw), 0);
+  test_rig_free(rig);
+}
+
+static void test_background__a_resume_beside_an_open_span(void **state) {
+  bw_span_t span;
+  test_rig *rig = fail_beside_a_span(background(state), &span);
+  assert_int_equal(bw_resume(rig->bw), 0);
+  assert_int_equal(bw_commit(rig->bw, &span, 4), 0);
+  flush_at_last(rig);
+  assert_int_equal(bw_position(rig->bw, BW_WRITTEN), kCapacity + 4);
+  test_rig_free(rig);
+}
+
+static void test_background__a_sync_for_notes_that_was_not_ready_waits_for_a_wake(void **state) {
+  (void)state;
+  test_rig *rig = BACKGROUND(.flags = BW_BACKGROUND);
+  test_note *note = &rig->notes[0];
+  TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_SYNC, -EAGAIN);
+  assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
+  assert_int_equal(bw_notify(rig->bw, 3, BW_DURABLE, test_note_done, note), 0);
+  assert_true(test_sink_await_calls(&rig->sink, TEST_SINK_SYNC, 1));
+  for (int i = 0; i < 20; ++i) {
+    assert_int_equal(bw_write(rig->bw, "d", 1), 1);
+    assert_int_equal(bw_flush(rig->bw), 0);
+    (void)test_others_settle();
+  }
+  assert_int_equal(test_sink_count(&rig->sink, TEST_SINK_SYNC), 1);
+  assert_int_equal(bw_wake(rig->bw), 0);
+  assert_int_equal(test_note_code(note), 0);
+  assert_int_equal(test_sink_count(&rig->sink, TEST_SINK_SYNC), 2);
+  test_rig_free(rig);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       BOTH(test_background__only_one_thread_of_ours_writes),
@@ -1029,6 +1088,9 @@ int main(void) {
       BOTH(test_background__free_does_not_wait_for_a_sink_that_is_not_ready),
       BOTH(test_background__free_with_bytes_not_yet_handed_on_does_not_wait_either),
       BOTH(test_background__a_seek_flushes_and_then_moves),
+      cmocka_unit_test(test_background__a_span_that_is_committed_beside_a_held_error_is_accepted),
+      BOTH(test_background__a_resume_beside_an_open_span),
+      cmocka_unit_test(test_background__a_sync_for_notes_that_was_not_ready_waits_for_a_wake),
   };
   return cmocka_run_group_tests_name("background", tests, NULL, NULL);
 }

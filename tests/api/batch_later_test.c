@@ -425,6 +425,17 @@ static void test_batch_later__items_not_ready_wait_for_a_wake(void **state) {
   batch_rig_free(rig);
 }
 
+static void test_batch_later__items_not_ready_beside_taken_ones_were_not_offered(void **state) {
+  static const int codes[2] = {0, -EAGAIN};
+  batch_rig *rig = taken_rig(state, "1,2", 2, 0, BW_FAILED_HOLD);
+  assert_int_equal(batch_rig_answer_each(rig, codes), 0);
+  assert_true(batch_rig_await_settled(rig, 1));
+  assert_int_equal(bw_batch_wake(rig->batch), 0);
+  assert_int_equal(batch_rig_finish(rig), 0);
+  assert_string_equal(batch_rig_names(rig), "1/1/2/1 1/2/1/1");
+  batch_rig_free(rig);
+}
+
 static void test_batch_later__items_not_ready_are_not_given_up_with_failed_ones(void **state) {
   static const int codes[3] = {-EAGAIN, -EIO, 0};
   batch_rig *rig = taken_rig(state, "1,2,3", 3, 0, BW_FAILED_GIVE_UP);
@@ -540,6 +551,7 @@ int main(void) {
       IN_ALL(test_batch_later__each_item_is_given_up_with_its_own_code),
       IN_ALL(test_batch_later__final_items_go_and_failed_ones_stay),
       IN_ALL(test_batch_later__items_not_ready_wait_for_a_wake),
+      IN_ALL(test_batch_later__items_not_ready_beside_taken_ones_were_not_offered),
       IN_ALL(test_batch_later__items_not_ready_are_not_given_up_with_failed_ones),
       IN_ALL(test_batch_later__an_item_that_was_not_ready_has_not_failed_with_its_neighbours),
       IN_ALL(test_batch_later__give_up_after_codes),

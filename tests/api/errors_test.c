@@ -57,6 +57,19 @@ static void test_errors__each_code_is_passed_up_unchanged(void **state) {
   assert_sink_has(rig, "abc");
 }
 
+/* They are also codes of ours, which end waits for other reasons. */
+static void test_errors__a_wait_ends_with_the_sinks_own_ECANCELED_and_ESHUTDOWN(void **state) {
+  test_rig *rig = *state;
+  fixture_open(rig, 8);
+  assert_int_equal(fixture_write(rig, "abc"), 3);
+  TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_WRITE, -ECANCELED, -ESHUTDOWN, -ECANCELED, -ESHUTDOWN);
+  assert_int_equal(bw_wait(rig->bw, 3, BW_WRITTEN, -1), -ECANCELED);
+  assert_int_equal(bw_wait(rig->bw, 3, BW_WRITTEN, -1), -ESHUTDOWN);
+  assert_int_equal(bw_wait(rig->bw, 3, BW_DURABLE, -1), -ECANCELED);
+  assert_int_equal(bw_wait(rig->bw, 3, BW_DURABLE, -1), -ESHUTDOWN);
+  assert_int_equal(bw_wait(rig->bw, 3, BW_DURABLE, -1), 0);
+}
+
 static void test_errors__unwritten_without_a_visitor_only_counts(void **state) {
   test_rig *rig = *state;
   open_stopped(rig);
@@ -289,6 +302,7 @@ static void test_errors__a_sink_that_cannot_sync_is_no_failure(void **state) {
   fixture_open(rig, 8);
   assert_int_equal(fixture_write(rig, "abc"), 3);
   assert_int_equal(bw_sync(rig->bw), -EOPNOTSUPP);
+  assert_trace(rig, "write(3) flush");
   assert_sink_has(rig, "abc");
   assert_int_equal(bw_error(rig->bw), 0);
   assert_int_equal(bw_position(rig->bw, BW_DURABLE), 0);
@@ -630,6 +644,33 @@ static void test_errors__free_never_waits_for_a_sink_that_is_not_ready(void **st
   assert_int_equal(test_sink_count(&rig->sink, TEST_SINK_CLOSE), 1);
 }
 
+struct close_call {
+  bw_t *bw;
+  int flushed;
+  int64_t told;
+};
+
+static void call_in_close(void *arg, enum test_sink_kind kind) {
+  struct close_call *call = arg;
+  if (kind != TEST_SINK_CLOSE) return;
+  call->flushed = bw_flush(call->bw);
+  call->told = bw_discard(call->bw);
+}
+
+static void test_errors__in_the_last_close_too_calls_of_the_writer_are_refused(void **state) {
+  test_rig *rig = *state;
+  fixture_open(rig, 8);
+  struct close_call call = {.bw = rig->bw};
+  assert_int_equal(fixture_write(rig, "abc"), 3);
+  test_sink_always(&rig->sink, TEST_SINK_WRITE, -EIO);
+  rig->sink.hook_arg = &call;
+  rig->sink.hook = call_in_close;
+  test_rig_free_writer(rig);
+  rig->sink.hook = NULL;
+  assert_int_equal(call.flushed, -EDEADLK);
+  assert_int_equal(call.told, -EDEADLK);
+}
+
 static void test_errors__free_of_a_writer_without_on_event_is_fine(void **state) {
   test_rig *rig = *state;
   bw_options_t options = fixture_options(rig, 8);
@@ -673,6 +714,7 @@ int main(void) {
       INLINE_TEST(test_errors__the_next_call_goes_on_from_the_first_byte_not_taken),
       INLINE_TEST(test_errors__resume_of_an_inline_writer_has_nothing_to_do),
       INLINE_TEST(test_errors__each_code_is_passed_up_unchanged),
+      INLINE_TEST(test_errors__a_wait_ends_with_the_sinks_own_ECANCELED_and_ESHUTDOWN),
       INLINE_TEST(test_errors__unwritten_without_a_visitor_only_counts),
       INLINE_TEST(test_errors__unwritten_visits_what_is_kept_of_an_append_and_what_came_later),
       INLINE_TEST(test_errors__set_sink_takes_the_unwritten_bytes_over),
@@ -719,6 +761,7 @@ int main(void) {
       INLINE_TEST(test_errors__free_tells_exactly_the_bytes_it_could_not_write),
       INLINE_TEST(test_errors__free_tells_the_rest_of_an_append_in_order),
       INLINE_TEST(test_errors__free_never_waits_for_a_sink_that_is_not_ready),
+      INLINE_TEST(test_errors__in_the_last_close_too_calls_of_the_writer_are_refused),
       INLINE_TEST(test_errors__free_of_a_writer_without_on_event_is_fine),
       INLINE_TEST(test_errors__free_answers_notes_left_when_it_could_close),
       INLINE_TEST(test_errors__free_cancels_notes_left_when_it_could_not_close),
