@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "../support/put.h"
 #include "../support/records.h"
 #include "../support/threads.h"
 
@@ -136,46 +137,19 @@ struct worker {
   unsigned thread;
 };
 
-enum way { WRITE, WRITEV, APPEND, APPENDV, SPAN, POLL_APPEND, POLL_APPENDV, WAYS };
-
-static int64_t write_span(bw_t *bw, const char *record, size_t length) {
-  bw_span_t span;
-  int code = bw_reserve(bw, length, &span);
-  if (code < 0) return code;
-  const int64_t position = span.position;
-  memcpy(span.data, record, length);
-  code = bw_commit(bw, &span, length);
-  return code < 0 ? code : position;
-}
-
-/* One try. The position where the record stands (INT64_MAX: taken, position not told), or a code. */
-static int64_t write_once(bw_t *bw, enum way way, const char *record, size_t length, const bw_waker_t *wake) {
-  const struct iovec parts[3] = {{(void *)record, length / 3}, {NULL, 0}, {(void *)(record + length / 3), length - length / 3}};
-  int64_t taken;
-  switch (way) {
-    case APPEND: return bw_append(bw, record, length);
-    case APPENDV: return bw_appendv(bw, parts, 3);
-    case SPAN: return write_span(bw, record, length);
-    case POLL_APPEND: return bw_poll_append(bw, record, length, wake);
-    case POLL_APPENDV: return bw_poll_appendv(bw, parts, 3, wake);
-    case WRITE: taken = bw_write(bw, record, length); break;
-    default: taken = bw_writev(bw, parts, 3); break;
-  }
-  if (taken < 0) return taken;
-  return taken == (int64_t)length ? INT64_MAX : -ENODATA;
-}
+static bool is_poll(enum test_way way) { return way == TEST_POLL_APPEND || way == TEST_POLL_APPENDV; }
 
 /* Inline writers over a sink that may say -EAGAIN: what goes past the buffer could come out short, so it must be
  * all or nothing. Spans fit a buffer. Polled appends of background writers fit all buffers. */
-static enum way choose(const struct stress *stress, uint64_t *random, size_t length) {
+static enum test_way choose(const struct stress *stress, uint64_t *random, size_t length) {
+  static const enum test_way ways[] = {TEST_WRITE,   TEST_WRITEV,      TEST_APPEND,      TEST_APPENDV,
+                                       TEST_SPAN,    TEST_POLL_APPEND, TEST_POLL_APPENDV};
   const struct run *run = stress->run;
-  const enum way way = (enum way)(test_random(random) % WAYS);
+  const enum test_way way = ways[test_random(random) % (sizeof ways / sizeof ways[0])];
   const bool may_be_short = !(run->flags & BW_BACKGROUND) || run->lanes;
-  if ((way == WRITE || way == WRITEV) && may_be_short && length >= run->capacity) return APPEND;
-  if (way == SPAN && length > run->capacity) return APPENDV;
-  if ((way == POLL_APPEND || way == POLL_APPENDV) && (run->flags & BW_BACKGROUND) &&
-      length > run->capacity * run->buffers)
-    return APPEND;
+  if (way < TEST_APPEND && may_be_short && length >= run->capacity) return TEST_APPEND;
+  if (way == TEST_SPAN && length > run->capacity) return TEST_APPENDV;
+  if (is_poll(way) && (run->flags & BW_BACKGROUND) && length > run->capacity * run->buffers) return TEST_APPEND;
   return way;
 }
 
@@ -204,14 +178,15 @@ static int64_t work_on(bw_t *bw, const struct worker *worker) {
   int expected = 0;
   for (unsigned number = 0; number < records->each && !wrong;) {
     const size_t length = test_record_make(records, worker->thread, number, record);
-    const enum way way = choose(stress, &random, length);
-    const int64_t position = write_once(bw, way, record, length, &wake);
-    if (position >= 0) {
-      positions[number++] = position == INT64_MAX || stress->run->lanes ? -1 : position;
+    const enum test_way way = choose(stress, &random, length);
+    int64_t position;
+    const int64_t taken = test_put(bw, way, record, length, &wake, &position);
+    if (taken == (int64_t)length) {
+      positions[number++] = stress->run->lanes ? -1 : position;
       wrong = something_else(bw, stress->run, &random);
-    } else if (position != -EAGAIN) {
-      wrong = position;
-    } else if (way == POLL_APPEND || way == POLL_APPENDV) {
+    } else if (taken != -EAGAIN) {
+      wrong = taken < 0 ? taken : -ENODATA;
+    } else if (is_poll(way)) {
       if (!test_waker_await(&waker, ++expected)) wrong = -ETIME; /* it was never called */
     } else {
       test_pause();
