@@ -15,6 +15,7 @@
 
 #include <dirent.h>
 #include <malloc.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@ enum {
   EVERY_S = 5,
   ROWS = 12,
   /* No job takes longer than this: then it hangs. */
-  HANGS_S = 180,
+  HANGS_S = 90,
   /* What is measured lags behind what was freed: the kernel's helpers of a ring end by themselves, for one. */
   SETTLES_S = 30,
   /* The heap is exactly flat, but for what the C library allocates by itself, once, the first time something is used
@@ -83,6 +84,8 @@ static void run_job(pool *all, unsigned thread, uint64_t number) {
   kind->run(job);
   atomic_fetch_add(&all->jobs[kind - kKinds], 1);
 }
+
+static pool everything = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 typedef struct runner {
   pool *all;
@@ -172,6 +175,17 @@ static sample measure_settled(const pool *all, int64_t begin, const sample *like
 
 /* ---- The run --------------------------------------------------------------------------------- */
 
+/* Whoever aborts says why; here is what else was going on. */
+static void tell_jobs(int signal) {
+  fprintf(stderr, "\nthese jobs were running:\n");
+  for (unsigned i = 0; i < everything.threads; ++i) {
+    const soak_job *job = &everything.running[i];
+    fprintf(stderr, "BW_SOAK_JOB=%s:%llu  %s\n", job->kind ? job->kind : "none", (unsigned long long)job->seed,
+            job->about);
+  }
+  (void)signal; /* its handler is the default again, and abort() goes on */
+}
+
 static void pause_all(pool *all) {
   struct timespec end;
   clock_gettime(CLOCK_REALTIME, &end);
@@ -180,9 +194,7 @@ static void pause_all(pool *all) {
   all->pauses = true;
   while (all->resting < all->threads) {
     if (pthread_cond_timedwait(&all->changed, &all->mutex, &end) != ETIMEDOUT) continue;
-    for (unsigned i = 0; i < all->threads; ++i)
-      fprintf(stderr, "hangs, or rests: %s: %s\n  again: BW_SOAK_JOB=%s:%llu\n", all->running[i].kind,
-              all->running[i].about, all->running[i].kind, (unsigned long long)all->running[i].seed);
+    fprintf(stderr, "a job hangs\n");
     abort();
   }
   pthread_mutex_unlock(&all->mutex);
@@ -292,28 +304,29 @@ static void choose_job(pool *all) {
 }
 
 int main(int count, char **words) {
-  static pool all = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+  pool *all = &everything;
   static sample samples[MOST_SAMPLES];
   char directory[] = "soak.XXXXXX";
   (void)count;
   start_anew_with_plain_malloc(words);
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
   const int64_t seconds = (int64_t)number_from("BW_SOAK_SECONDS", 600);
-  all.seed = number_from("BW_SOAK_SEED", (uint64_t)time(NULL));
-  all.threads = (unsigned)number_from("BW_SOAK_THREADS", 8);
-  if (all.threads == 0 || all.threads > MOST_THREADS) all.threads = MOST_THREADS;
-  choose_job(&all);
-  printf("%lld seconds, %u threads, BW_SOAK_SEED=%llu\n", (long long)seconds, all.threads,
-         (unsigned long long)all.seed);
+  all->seed = number_from("BW_SOAK_SEED", (uint64_t)time(NULL));
+  all->threads = (unsigned)number_from("BW_SOAK_THREADS", 8);
+  if (all->threads == 0 || all->threads > MOST_THREADS) all->threads = MOST_THREADS;
+  choose_job(all);
+  printf("%lld seconds, %u threads, BW_SOAK_SEED=%llu\n", (long long)seconds, all->threads,
+         (unsigned long long)all->seed);
   if (!mkdtemp(directory) || chdir(directory) != 0) {
     perror(directory);
     return 1;
   }
   soak_pattern_init();
-  const size_t taken = run(&all, seconds, samples);
+  (void)sigaction(SIGABRT, &(struct sigaction){.sa_handler = tell_jobs, .sa_flags = (int)SA_RESETHAND}, NULL);
+  const size_t taken = run(all, seconds, samples);
   print(samples, taken);
   for (unsigned i = 0; i < KINDS; ++i)
-    printf("%s jobs: %llu\n", kKinds[i].name, (unsigned long long)atomic_load(&all.jobs[i]));
+    printf("%s jobs: %llu\n", kKinds[i].name, (unsigned long long)atomic_load(&all->jobs[i]));
   if (chdir("..") != 0 || rmdir(directory) != 0) return complain("files left", 0, 1);
   const int failed = judge(samples, taken);
   printf("%s\n", failed ? "FAILED" : "flat");
