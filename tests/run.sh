@@ -14,7 +14,7 @@ Without options: build in build/test, run every test once, those of the bindings
   --clang      build with clang, run every test once (build/clang)
   --model      the model check of the flush buffer (build/test)
   --docs       the API reference; each warning of Doxygen is an error (build/docs)
-  --install    the programs built against an installed tree (build/test)
+  --install    the programs built against an installed tree, and the ABI against its baseline (build/test)
   --bindings   Rust (1.85 or later) and Go (1.24 or later), against the library installed into build/bindings
   --faults     full and broken disks, kills, power cuts, with all the tools that this needs (build/test)
   --long       all of the above, the stress tests 10 times in a row, and the faults many times
@@ -73,6 +73,7 @@ need() {
 need_for() { # STAGE
   case $1 in
     clang) need clang ;;
+    install) need abigail-tools ;;
     docs) need doxygen ;;
     faults*) need e2fsprogs fuse3 libnbd-bin nbdkit strace util-linux ;;
     valgrind) need valgrind ;;
@@ -212,7 +213,7 @@ run_stage() { # STAGE
       ;;
     install)
       build build/test || { broken 'build/test'; return; }
-      check build/test -L install
+      check build/test -L 'install|abi'
       ;;
     asan)
       build build/asan -DBW_SANITIZE=address,undefined || { broken 'build/asan'; return; }

@@ -1,12 +1,14 @@
 #!/bin/sh
 # Installs into a fresh prefix, moves the tree, and builds programs against it as its users do: with pkg-config (shared
-# and static), with CMake (both), and one that opens the library at run time.
-# Usage: clients.sh CMAKE BUILD_DIR C_COMPILER
+# and static), with CMake (both), and one that opens the library at run time. The installed library itself is looked at
+# as the built one is.
+# Usage: clients.sh CMAKE BUILD_DIR C_COMPILER [debug]
 set -eu
 
 cmake=$1
 build=$2
 cc=$3
+built=${4:-optimized}
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -23,6 +25,10 @@ if grep -rlF -e "$work/first" -e "$build" "$pcdir" "$libdir/cmake"; then
   echo 'these installed files name a directory of the build' >&2
   exit 1
 fi
+
+say 'the library, as it lies there'
+sh "$here/../abi/symbols.sh" "$libdir/libbw.so.0" "$here/../../src/bw.map"
+sh "$here/../abi/hardening.sh" "$libdir/libbw.so.0" "$built"
 
 pkg() { PKG_CONFIG_PATH=$pcdir pkg-config "$@" bw; }
 warnings='-std=c11 -Wall -Wextra -pedantic -Werror'

@@ -58,8 +58,8 @@ static void take(batch_job *all, const struct iovec *item) {
   SOAK_CODE(all->job, number, all->taken[number]++ == 0);
 }
 
-static int not_ready(batch_job *all) {
-  if (soak_chance(&all->random, 500)) (void)bw_batch_wake(all->batch);
+static int not_ready(batch_job *all, uint64_t *random) {
+  if (soak_chance(random, 500)) (void)bw_batch_wake(all->batch);
   else atomic_store(&all->waits, true);
   return -EAGAIN;
 }
@@ -91,7 +91,7 @@ static int batch_write(void *ctx, bw_batch_view_t *view) {
   if (soak_chance(&all->random, 20)) SOAK_CHECK(all->job, bw_batch_flush(all->batch) == -EDEADLK);
   if (!atomic_load(&all->calm)) {
     if (soak_chance(&all->random, all->mood.interrupted)) code = -EINTR;
-    else if (soak_chance(&all->random, all->mood.not_ready)) code = not_ready(all);
+    else if (soak_chance(&all->random, all->mood.not_ready)) code = not_ready(all, &all->random);
   }
   if (code == 0) code = answer(all, &all->random);
   for (size_t i = 0; i < count; ++i) (void)item_number(all, items[i].iov_base, items[i].iov_len);
@@ -130,7 +130,7 @@ static void land(batch_job *all, bw_batch_view_t *view, uint64_t *random) {
   int *codes = malloc(count * sizeof *codes);
   const bool each = soak_chance(random, 300);
   int code = answer(all, random);
-  if (!each && code == 0 && soak_chance(random, all->mood.not_ready)) code = not_ready(all);
+  if (!each && code == 0 && soak_chance(random, all->mood.not_ready)) code = not_ready(all, random);
   for (size_t i = 0; i < count; ++i) {
     codes[i] = each ? answer(all, random) : code;
     if (codes[i] == BW_ESINK && each) codes[i] = -EIO;
