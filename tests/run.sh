@@ -17,6 +17,7 @@ Without options: build in build/test, run every test once, those of the bindings
   --install    the programs built against an installed tree, and the ABI against its baseline (build/test)
   --bindings   Rust (1.85 or later) and Go (1.24 or later), against the library installed into build/bindings
   --faults     full and broken disks, kills, power cuts, with all the tools that this needs (build/test)
+  --soak       everything at random for ten minutes, with memory and descriptors flat (build/test)
   --long       all of the above, the stress tests 10 times in a row, and the faults many times
   --help       this text
 
@@ -28,9 +29,9 @@ stages=
 while [ $# -gt 0 ]; do
   case $1 in
     --sanitize) stages="$stages asan tsan" ;;
-    --valgrind | --clang | --model | --docs | --install | --faults) stages="$stages ${1#--}" ;;
+    --valgrind | --clang | --model | --docs | --install | --faults | --soak) stages="$stages ${1#--}" ;;
     --bindings) stages="$stages rust go" ;;
-    --long) stages="$stages test rust go stress faults_long asan tsan model valgrind clang docs" ;;
+    --long) stages="$stages test rust go stress soak faults_long asan tsan model valgrind clang docs" ;;
     --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -196,6 +197,10 @@ run_stage() { # STAGE
     stress)
       build build/test || { broken 'build/test'; return; }
       check build/test -L stress --repeat until-fail:10
+      ;;
+    soak)
+      build build/test || { broken 'build/test'; return; }
+      check build/test -C soak -L soak
       ;;
     faults)
       build build/test || { broken 'build/test'; return; }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The same test for everybody: a full disk (report.h says what each program does on it). Prints, as Markdown, what became
-# of the accepted bytes with each peer, and fails if a writer of ours is not exact, or does not say what is missing.
-# Peers whose tools, or crates, are not here are not run.
+# The same test for everybody: a full disk (report.h says what each program does on it). Prints, as Markdown, what
+# became of the accepted bytes with each peer, and fails if a writer of ours is not exact, or does not say what is
+# missing. Peers whose tools, or crates, are not here are not run.
 # Usage: full_disk.sh BUILD_DIR CMAKE
 set -eu
 
@@ -27,9 +27,13 @@ if [ -z "${3:-}" ]; then
   libdir=$(dirname "$(find "$prefix" -name libbw.so.0)")
   export PKG_CONFIG_PATH="$libdir/pkgconfig" LD_LIBRARY_PATH="$libdir"
   if command -v cargo >/dev/null; then
-    CARGO_TARGET_DIR=$build/tests/peers/rust cargo build --quiet --locked --offline \
-      --manifest-path "$here/rust/Cargo.toml" >"$work/log" 2>&1 && cp "$build/tests/peers/rust/debug/peers" "$work/rust" ||
+    target=$build/tests/peers/rust
+    if CARGO_TARGET_DIR=$target cargo build --quiet --locked --offline --manifest-path "$here/rust/Cargo.toml" \
+      >"$work/log" 2>&1; then
+      cp "$target/debug/peers" "$work/rust"
+    else
       tail -n 3 "$work/log" >&2
+    fi
   fi
   if command -v go >/dev/null; then
     (cd "$here/go" && GOPROXY=off go build -o "$work/go" .) >"$work/log" 2>&1 || tail -n 3 "$work/log" >&2
@@ -157,8 +161,8 @@ version() {
   "$@" 2>/dev/null | sed -n '1s/[^0-9]*\([0-9][0-9.]*[0-9]\).*/\1/p'
 }
 
-echo "glibc $(getconf GNU_LIBC_VERSION | sed 's/.* //'), GCC $(version gcc -dumpfullversion), Rust $(version rustc -V), \
-tokio $(sed -n '/^name = "tokio"$/{n;s/.*"\(.*\)"/\1/p}' "$here/rust/Cargo.lock"), Go $(version go version), \
+echo "glibc $(getconf GNU_LIBC_VERSION | sed 's/.* //'), GCC $(version gcc -dumpfullversion), \
+Rust $(version rustc -V), tokio $(sed -n '/^name = "tokio"$/{n;s/.*"\(.*\)"/\1/p}' "$here/rust/Cargo.lock"), Go $(version go version), \
 Python $(version python3 -V)."
 echo
 echo 'Room is made at the first error:'

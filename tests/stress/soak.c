@@ -32,9 +32,12 @@
 #endif
 
 /* ThreadSanitizer does not see liburing open, map, unmap and close its rings, nor a dup by fcntl(2). So it takes rings
- * that have one address, and descriptors that have one number, one after another, for one that two threads use at once. */
+ * that have one address, and descriptors that have one number, one after another, for one that two threads use. */
 const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void) { return "race:^close$\nrace:^fstat$\nrace:^io_uring_\n"; }
+const char *__tsan_default_suppressions(void) {
+  return "race:FdSink::close\nrace:OwnedFd\nrace:~UringEngine\nrace:io_uring_\n"
+         "race:make_over_fd\nrace:read_pipe\nrace:soak_file_read\n";
+}
 
 enum {
   MOST_THREADS = 64,

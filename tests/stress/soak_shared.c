@@ -132,8 +132,8 @@ static void make(shared *all) {
   all->records.longest = (size_t)options->capacity * (all->lanes ? 1 : 2);
   if (all->records.longest > 5000) all->records.longest = 5000;
   all->records.seed = (unsigned)test_random(random);
-  snprintf(all->job->about, sizeof all->job->about, "flags %x, capacity %llu x %u, linger %llu, engine %u, %u threads%s%s",
-           options->flags, (unsigned long long)options->capacity, options->buffers,
+  snprintf(all->job->about, sizeof all->job->about,
+           "flags %x, capacity %llu x %u, linger %llu, engine %u, %u threads%s%s", options->flags, (unsigned long long)options->capacity, options->buffers,
            (unsigned long long)options->linger_us, options->engine, all->records.threads,
            all->lanes ? ", lanes" : "", all->has_sink ? "" : ", file");
 
