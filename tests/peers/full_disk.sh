@@ -162,8 +162,9 @@ version() {
 }
 
 echo "glibc $(getconf GNU_LIBC_VERSION | sed 's/.* //'), GCC $(version gcc -dumpfullversion), \
-Rust $(version rustc -V), tokio $(sed -n '/^name = "tokio"$/{n;s/.*"\(.*\)"/\1/p}' "$here/rust/Cargo.lock"), Go $(version go version), \
-Python $(version python3 -V)."
+Rust $(version rustc -V), \
+tokio $(sed -n '/^name = "tokio"$/{n;s/.*"\(.*\)"/\1/p}' "$here/rust/Cargo.lock"), \
+Go $(version go version), Python $(version python3 -V)."
 echo
 echo 'Room is made at the first error:'
 echo

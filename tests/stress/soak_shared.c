@@ -133,9 +133,9 @@ static void make(shared *all) {
   if (all->records.longest > 5000) all->records.longest = 5000;
   all->records.seed = (unsigned)test_random(random);
   snprintf(all->job->about, sizeof all->job->about,
-           "flags %x, capacity %llu x %u, linger %llu, engine %u, %u threads%s%s", options->flags, (unsigned long long)options->capacity, options->buffers,
-           (unsigned long long)options->linger_us, options->engine, all->records.threads,
-           all->lanes ? ", lanes" : "", all->has_sink ? "" : ", file");
+           "flags %x, capacity %llu x %u, linger %llu, engine %u, %u threads%s%s", options->flags,
+           (unsigned long long)options->capacity, options->buffers, (unsigned long long)options->linger_us,
+           options->engine, all->records.threads, all->lanes ? ", lanes" : "", all->has_sink ? "" : ", file");
 
   soak_sink_init(&all->sink, all->job, test_records_bytes(&all->records));
   if (all->has_sink) soak_sink_mood(&all->sink, true);
