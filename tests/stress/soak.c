@@ -264,10 +264,8 @@ static int complain(const char *what, size_t before, size_t after) {
 
 /* After a tenth of the time everything has been used once. */
 static int judge(const sample *samples, size_t count) {
-  const size_t warm = count / 10 + 1;
-  if (count < warm + 3) return complain("there are too few samples", warm + 3, count);
+  const size_t warm = count / 10 + 1, left = count > warm ? count - warm : 0, third = left / 3;
   const sample *first = samples + warm;
-  const size_t left = count - warm, third = left / 3;
   size_t most_heap = 0;
   for (size_t i = 0; i < left; ++i) {
     if (!same_counts(&first[i], first)) {
@@ -277,6 +275,7 @@ static int judge(const sample *samples, size_t count) {
     }
     if (first[i].heap > most_heap) most_heap = first[i].heap;
   }
+  if (left < 3) return complain("there are too few samples", warm + 3, count);
   if (SANITIZED) return 0;
   if (most_heap > first->heap) return complain("bytes in use", first->heap, most_heap);
   const size_t before = most_rss(first, third), after = most_rss(first + left - third, third);
