@@ -963,9 +963,11 @@ BW_API int bw_wait(bw_t *bw, int64_t position, int level, int64_t timeout_us) BW
  * @param done      Called under convention 8.
  * @param arg       Its first argument.
  * @return 0: @p done will be called; or a code, and it never will:
- *         -EINVAL  no such level, or @p done is NULL;
- *         -ENOMEM  no memory for the note;
- *         -EAGAIN  no thread could be had.
+ *         -EINVAL      no such level, or @p done is NULL;
+ *         -EOPNOTSUPP  #BW_DURABLE, and the sink cannot sync;
+ *         -ESHUTDOWN   the writer was closed below @p position;
+ *         -ENOMEM      no memory for the note;
+ *         -EAGAIN      no thread could be had.
  *
  * **Thread**: any, concurrently; unshared: the owner. **Lifetime**: what @p arg points to must live until @p done was
  * called. **Blocking**: never.
