@@ -220,11 +220,13 @@ void Batcher::answer_each(BatchBlock &block, const int *codes) noexcept {
     hold(block, BW_ESINK);
   } else if (failure != 0 && !gives_up) {
     failed(block, failure);
-  } else {
-    if (failure == 0) was_not_asked(block);
+  } else { // what is left was not ready
     if (is_any_settled) {
+      --block.attempt;
       block.failures = 0; // those that failed are gone
       block.has_failed = false;
+    } else {
+      was_not_asked(block);
     }
     not_ready(block);
   }

@@ -41,8 +41,10 @@ class OwnedFd {
   // The number if it still is what was adopted, else -1.
   int get() const noexcept {
     struct stat status;
-    const bool is_ours = fd_ >= 0 && fstat(fd_, &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
-    return is_ours ? fd_ : -1;
+    if (fd_ < 0) return -1;
+    // Where the filesystem cannot say (FUSE, NFS) it is ours: what it is used for will tell.
+    if (fstat(fd_, &status) != 0) return errno == EBADF ? -1 : fd_;
+    return status.st_dev == device_ && status.st_ino == inode_ ? fd_ : -1;
   }
   bool is_same_file(const OwnedFd &other) const noexcept {
     return device_ == other.device_ && inode_ == other.inode_;
