@@ -389,7 +389,10 @@ static void test_batch_fail__bisect_finds_the_poison_item(void **state) {
   batch_rig_free(rig);
 }
 
-static int refuse_poison(const batch_event *offer) { return strchr(offer->text, '!') ? -EINVAL - BW_FINAL : 0; }
+static int refuse_poison(batch_rig *rig, const batch_event *call) {
+  (void)rig;
+  return call->kind == BATCH_OFFER && strchr(call->text, '!') ? -EINVAL - BW_FINAL : 0;
+}
 
 static void test_batch_fail__bisect_keeps_the_order_of_parts_of_any_batch(void **state) {
   static const char *const batches[] = {"!a,b,c,d,e,f,g", "a,b,!c,d,e,!f,!g", "!a,!b,!c,!d,!e,!f,!g", "a,b,c,!d,e,f,g",

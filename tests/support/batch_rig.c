@@ -87,7 +87,7 @@ static int sink_call(batch_rig *rig, batch_event event, bw_batch_view_t *view) {
   const size_t index = add(rig, event);
   if (view) rig->offered = view;
   /* Now, so that a test that has seen the call can change the answers of those to come. */
-  const int answer = view && rig->judge ? rig->judge(&event) : next_answer(rig, event.kind);
+  const int answer = rig->judge ? rig->judge(rig, &event) : next_answer(rig, event.kind);
   rig->events[index].code = answer;
   pthread_mutex_unlock(&rig->mutex);
   sink_of_thread = rig;
@@ -100,8 +100,8 @@ static int sink_call(batch_rig *rig, batch_event event, bw_batch_view_t *view) {
   return answer;
 }
 
-static int on_write(void *ctx, bw_batch_view_t *view) {
-  batch_event event = {.kind = BATCH_OFFER};
+static batch_event event_of_view(enum batch_kind kind, const bw_batch_view_t *view) {
+  batch_event event = {.kind = kind};
   size_t count = 0;
   const struct iovec *items = bw_batch_items(view, &count);
   look_at(&event, items, count);
@@ -109,7 +109,11 @@ static int on_write(void *ctx, bw_batch_view_t *view) {
   event.first = bw_batch_first(view);
   event.bytes = bw_batch_bytes(view);
   event.attempt = bw_batch_attempt(view);
-  return sink_call(ctx, event, view);
+  return event;
+}
+
+static int on_write(void *ctx, bw_batch_view_t *view) {
+  return sink_call(ctx, event_of_view(BATCH_OFFER, view), view);
 }
 
 static int on_flush(void *ctx) { return sink_call(ctx, (batch_event){.kind = BATCH_FLUSH}, NULL); }
@@ -188,7 +192,10 @@ void batch_rig_free_batch(batch_rig *rig) {
 void batch_rig_free(batch_rig *rig) {
   batch_rig_free_batch(rig);
   const char *violation = rig->violation;
-  for (size_t i = 0; i < rig->event_count; ++i) free(rig->events[i].text);
+  for (size_t i = 0; i < rig->event_count; ++i) {
+    free(rig->events[i].text);
+    free(rig->events[i].codes);
+  }
   for (int i = 0; i < 3; ++i) free(rig->script[i]);
   free(rig->events);
   free(rig->taken);
@@ -243,6 +250,19 @@ bw_batch_view_t *batch_rig_taken(batch_rig *rig, size_t index) {
   bw_batch_view_t *view = rig->taken[index];
   pthread_mutex_unlock(&rig->mutex);
   return view;
+}
+
+int batch_rig_done(batch_rig *rig, bw_batch_view_t *view, int code, const int *codes) {
+  batch_event event = event_of_view(BATCH_ANSWER, view);
+  event.code = code;
+  if (codes) {
+    event.codes = grown(NULL, event.count * sizeof *codes);
+    memcpy(event.codes, codes, event.count * sizeof *codes);
+  }
+  pthread_mutex_lock(&rig->mutex);
+  add(rig, event);
+  pthread_mutex_unlock(&rig->mutex);
+  return bw_batch_done(view, code, codes);
 }
 
 static int answer_next(batch_rig *rig, int code, const int *codes) {
@@ -341,6 +361,7 @@ static void spell(FILE *out, const batch_event *event, const batch_event *next) 
       fputs(event->text, out);
       if (!same_run(event, next)) fprintf(out, ":%s", event->code ? bw_err_name(event->code) : "ok");
       break;
+    case BATCH_ANSWER: fprintf(out, "answer(%s)", event->text); break;
     case BATCH_PRESSURE: fputs(event->code ? "on" : "off", out); break;
     default: fprintf(out, "wake%d", event->code); break;
   }

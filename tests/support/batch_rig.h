@@ -31,12 +31,22 @@
 
 #include "threads.h"
 
-enum batch_kind { BATCH_OFFER, BATCH_FLUSH, BATCH_CLOSE, BATCH_DELIVERED, BATCH_PRESSURE, BATCH_WAKE, BATCH_KINDS };
+enum batch_kind {
+  BATCH_OFFER,
+  BATCH_FLUSH,
+  BATCH_CLOSE,
+  BATCH_ANSWER, /* of batch_rig_done() */
+  BATCH_DELIVERED,
+  BATCH_PRESSURE,
+  BATCH_WAKE,
+  BATCH_KINDS
+};
 #define BATCH_KIND(kind) (1u << (kind))
 
 typedef struct batch_event {
   enum batch_kind kind;
   int code; /* the sink's answer; of delivered; 1 or 0 of pressure; the waker's number */
+  int *codes; /* an answer for each item; or NULL */
   uint64_t serial, first, bytes;
   uint32_t attempt;
   size_t count;
@@ -65,7 +75,8 @@ struct batch_rig {
   int *script[3];
   size_t script_length[3], script_next[3];
   int always[3];
-  int (*judge)(const batch_event *offer); /* NULL, or what write answers in place of the script */
+  /* NULL, or what the sink answers in place of the script; with the mutex held. */
+  int (*judge)(batch_rig *rig, const batch_event *call);
   bw_batch_view_t **taken; /* what write answered with BW_BATCH_TAKEN */
   size_t taken_count, answered_count, taken_capacity;
   bw_batch_view_t *offered; /* of the last call of write */
@@ -103,6 +114,8 @@ void batch_rig_always(batch_rig *rig, enum batch_kind kind, int answer);
 void batch_rig_gate(batch_rig *rig, unsigned kinds);
 /* The `index`th view ever taken, from 0; waits for it. NULL: it never came. */
 bw_batch_view_t *batch_rig_taken(batch_rig *rig, size_t index);
+/* bw_batch_done(), recorded. */
+int batch_rig_done(batch_rig *rig, bw_batch_view_t *view, int code, const int *codes);
 /* Answers the oldest taken batch not yet answered by this function (waits for one) and gives bw_batch_done's code. */
 int batch_rig_answer(batch_rig *rig, int code);
 int batch_rig_answer_each(batch_rig *rig, const int *codes);
