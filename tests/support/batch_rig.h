@@ -35,11 +35,11 @@ enum batch_kind {
   BATCH_OFFER,
   BATCH_FLUSH,
   BATCH_CLOSE,
-  BATCH_ANSWER, /* of batch_rig_done() */
   BATCH_DELIVERED,
   BATCH_PRESSURE,
   BATCH_WAKE,
-  BATCH_KINDS
+  BATCH_KINDS,               /* of callbacks */
+  BATCH_ANSWER = BATCH_KINDS /* batch_rig_done() */
 };
 #define BATCH_KIND(kind) (1u << (kind))
 
