@@ -1,103 +1,32 @@
 /*
- * All memory is allocated at creation. This program has its own malloc family and mmap, which count and, if told so,
- * fail. Under a sanitizer or valgrind, which bring their own malloc, nothing is counted and the tests are skipped.
+ * All memory is allocated at creation. This program has a malloc family and mmap that count and, if told so, fail
+ * (failing.h). Where nothing can be counted the tests are skipped.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "../support/failing.h"
 #include "../support/threads.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COUNTING 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define COUNTING 0
-#endif
-#endif
-#ifndef COUNTING
-#define COUNTING 1
-#endif
-
-/* ---- Our malloc family ----------------------------------------------------------------------- */
-
-static atomic_bool counting;
-static atomic_int allocations;
-static atomic_int allowed = INT32_MAX; /* so many succeed, then all fail */
-
 static void count_from_now(int may_succeed) {
-  atomic_store(&allocations, 0);
-  atomic_store(&allowed, may_succeed);
-  atomic_store(&counting, true);
+  failing_begin(FAILING_MEMORY, may_succeed == INT32_MAX ? 0 : may_succeed + 1, true, 0);
 }
 
-static int stop_counting(void) {
-  atomic_store(&counting, false);
-  return atomic_load(&allocations);
-}
-
-#if COUNTING
-/* Counts one allocation; false: it must fail. */
-static bool may_allocate(void) {
-  if (!atomic_load(&counting)) return true;
-  return atomic_fetch_add(&allocations, 1) < atomic_load(&allowed);
-}
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *block, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
-void __libc_free(void *block);
-
-static void *failed(void) {
-  errno = ENOMEM;
-  return NULL;
-}
-
-void *malloc(size_t size) { return may_allocate() ? __libc_malloc(size) : failed(); }
-void *calloc(size_t count, size_t size) { return may_allocate() ? __libc_calloc(count, size) : failed(); }
-void *realloc(void *block, size_t size) { return may_allocate() ? __libc_realloc(block, size) : failed(); }
-void *memalign(size_t alignment, size_t size); /* <malloc.h> has it, with a lot more */
-void *memalign(size_t alignment, size_t size) {
-  return may_allocate() ? __libc_memalign(alignment, size) : failed();
-}
-void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
-int posix_memalign(void **out, size_t alignment, size_t size) {
-  void *block = memalign(alignment, size);
-  if (!block) return ENOMEM;
-  *out = block;
-  return 0;
-}
-void free(void *block) { __libc_free(block); }
-
-void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
-  if (!may_allocate()) {
-    errno = ENOMEM;
-    return MAP_FAILED;
-  }
-  return (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset);
-}
-#endif
+static int stop_counting(void) { return failing_end(); }
 
 static void skip_if_blind(void) {
-  const char *preloaded = getenv("LD_PRELOAD");
-  if (!COUNTING || (preloaded && strstr(preloaded, "vgpreload"))) skip();
+  if (failing_is_blind()) skip();
 }
 
 /* ---- A sink that allocates nothing ----------------------------------------------------------- */
