@@ -40,7 +40,7 @@ static atomic_bool gave[ERRNO_MOST]; /* by errno */
 static atomic_bool fails_on, needs_ring;
 static atomic_uint errno_turn, turns;
 static _Atomic(const char *) last_call;
-static atomic_llong live_blocks, live_mappings;
+static atomic_llong live_blocks, live_mappings, live_threads;
 
 void failing_begin(enum failing_kind kinds, int number, bool is_ever, unsigned turn) {
   atomic_store(&calls, 0);
@@ -71,6 +71,7 @@ const char *failing_call(void) { return atomic_load(&last_call); }
 void failing_needs_ring(bool needs) { atomic_store(&needs_ring, needs); }
 int64_t failing_live_blocks(void) { return atomic_load(&live_blocks); }
 int64_t failing_live_mappings(void) { return atomic_load(&live_mappings); }
+int64_t failing_live_threads(void) { return atomic_load(&live_threads); }
 
 #if COUNTING
 
@@ -143,6 +144,7 @@ void free(void *block) {
 #define REAL(name) static __typeof__(&name) real_##name
 REAL(syscall);
 REAL(pthread_create);
+REAL(pthread_join);
 REAL(open);
 REAL(fcntl);
 REAL(statx);
@@ -151,6 +153,7 @@ __attribute__((constructor)) static void find_real(void) {
 #define FIND(name) *(void **)&real_##name = dlsym(RTLD_NEXT, #name)
   FIND(syscall);
   FIND(pthread_create);
+  FIND(pthread_join);
   FIND(open);
   FIND(fcntl);
   FIND(statx);
@@ -182,13 +185,23 @@ long syscall(long number, ...) {
   va_start(list, number);
   for (int i = 0; i < 6; ++i) arguments[i] = va_arg(list, long);
   va_end(list);
-  if (number == SYS_membarrier && refused(FAILING_OTHERS, "membarrier", false, ERRNOS(ENOSYS, EPERM, EINVAL))) return -1;
+  const bool is_barrier = number == SYS_membarrier;
+  if (is_barrier && refused(FAILING_OTHERS, "membarrier", false, ERRNOS(ENOSYS, EPERM, EINVAL))) return -1;
   return real_syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }
 
 int pthread_create(pthread_t *out, const pthread_attr_t *attributes, void *(*body)(void *), void *arg) {
   const int code = refusal(FAILING_OTHERS, "pthread_create", true, ERRNOS(EAGAIN, EINVAL, EPERM));
-  return code ? code : real_pthread_create(out, attributes, body, arg);
+  if (code) return code;
+  const int answer = real_pthread_create(out, attributes, body, arg);
+  if (answer == 0) atomic_fetch_add(&live_threads, 1);
+  return answer;
+}
+
+int pthread_join(pthread_t thread, void **result) {
+  const int answer = real_pthread_join(thread, result);
+  if (answer == 0) atomic_fetch_sub(&live_threads, 1);
+  return answer;
 }
 
 int open(const char *path, int flags, ...) {
@@ -250,8 +263,8 @@ struct io_uring_params;
   }
 RING_CALL(io_uring_queue_init_params, (unsigned depth, struct io_uring *ring, struct io_uring_params *params),
           (depth, ring, params), atomic_load(&needs_ring), ENOSYS, EPERM, ENOMEM, EMFILE, EINVAL)
-RING_CALL(io_uring_register_files, (struct io_uring *ring, const int *files, unsigned count), (ring, files, count), false,
-          EINVAL, ENOMEM, EMFILE)
+RING_CALL(io_uring_register_files, (struct io_uring *ring, const int *files, unsigned count),
+          (ring, files, count), false, EINVAL, ENOMEM, EMFILE)
 RING_CALL(io_uring_register_buffers, (struct io_uring *ring, const struct iovec *parts, unsigned count),
           (ring, parts, count), false, ENOMEM, EOPNOTSUPP, EINVAL)
 RING_CALL(io_uring_register_eventfd, (struct io_uring *ring, int fd), (ring, fd), true, ENOMEM, EINVAL)

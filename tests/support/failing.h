@@ -35,8 +35,9 @@ unsigned failing_turns(void);
 /* io_uring is all there is: without it nothing can be made. */
 void failing_needs_ring(bool needs);
 
-/* What there is now, created by calls of the program and its libraries. */
+/* What there is now, created by calls of the program and its libraries; of threads: not joined. */
 int64_t failing_live_blocks(void);
 int64_t failing_live_mappings(void);
+int64_t failing_live_threads(void);
 
 #endif

@@ -32,8 +32,7 @@ static bool is_on_disk(const char *directory) {
   return statfs(directory, &about) == 0 && about.f_type != TMPFS_MAGIC && about.f_type != RAMFS_MAGIC;
 }
 
-/* A directory on a disk, if there is one: elsewhere O_DIRECT, preallocation and holes show little. */
-static const char *disk(void) {
+const char *file_disk(void) {
   const char *const places[] = {getenv("TMPDIR"), "/var/tmp", "/tmp", "."};
   for (size_t i = 0; i < sizeof places / sizeof places[0]; ++i)
     if (places[i] && is_on_disk(places[i]) && access(places[i], W_OK) == 0) return places[i];
@@ -44,7 +43,7 @@ static int set_up(void **state) {
   file_rig *rig = grown(NULL, sizeof *rig);
   memset(rig, 0, sizeof *rig);
   rig->way = *(const file_way *)*state;
-  snprintf(rig->directory, sizeof rig->directory, "%s/bw_file_test_XXXXXX", disk());
+  snprintf(rig->directory, sizeof rig->directory, "%s/bw_file_test_XXXXXX", file_disk());
   if (!mkdtemp(rig->directory)) give_up(rig->directory);
   snprintf(rig->path, sizeof rig->path, "%.*s/file", (int)sizeof rig->path - 8, rig->directory);
   test_events_init(&rig->events);
@@ -353,7 +352,7 @@ static int uring_refusal(void) {
   char path[PATH_MAX];
   bw_t *bw = NULL;
   const bw_options_t options = {.size = sizeof options, .engine = BW_ENGINE_URING};
-  snprintf(path, sizeof path, "%s/bw_file_test_XXXXXX", disk());
+  snprintf(path, sizeof path, "%s/bw_file_test_XXXXXX", file_disk());
   const int fd = mkstemp(path);
   if (fd < 0) give_up(path);
   close(fd);

@@ -141,6 +141,8 @@ size_t file_rig_buffers(file_rig *rig);
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
+/* A directory on a disk, if there is one: elsewhere O_DIRECT, preallocation and holes show little. */
+const char *file_disk(void);
 /* `name` in the rig's directory; valid until the next call. */
 const char *file_rig_path(file_rig *rig, const char *name);
 /* Makes or replaces the file. */

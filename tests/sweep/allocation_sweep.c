@@ -522,7 +522,7 @@ enum { CASES = sizeof kCases / sizeof kCases[0] };
 /* ---- What is left behind --------------------------------------------------------------------- */
 
 typedef struct census {
-  int64_t blocks, mappings;
+  int64_t blocks, mappings, unjoined;
   int threads;
   bool descriptors[FILE_DESCRIPTORS_MOST];
 } census;
@@ -541,6 +541,7 @@ static census take_census(void) {
   file_list_descriptors(now.descriptors);
   now.blocks = failing_live_blocks();
   now.mappings = failing_live_mappings();
+  now.unjoined = failing_live_threads();
   return now;
 }
 
@@ -553,6 +554,7 @@ static void compare(census *before) {
   if (!test_await(has_no_more_threads, before)) WRONG("a thread is left behind");
   const census after = take_census();
   are_blocks_left = after.blocks > before->blocks;
+  if (after.unjoined != before->unjoined) WRONG("a thread was never joined");
   if (after.mappings != before->mappings)
     WRONG("%lld mappings are left behind", (long long)(after.mappings - before->mappings));
   for (int fd = 0; fd < FILE_DESCRIPTORS_MOST; ++fd)
@@ -587,7 +589,8 @@ static void run_in_child(const one_case *one) {
   const bool has_told = read(ends[0], &created, sizeof created) == sizeof created &&
                         read(ends[0], why_not, sizeof why_not) == sizeof why_not;
   close(ends[0]);
-  if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || !has_told) WRONG("the child ended badly: %d", status);
+  if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || !has_told)
+    WRONG("the child ended badly: %d", status);
 }
 
 static void run_case(const one_case *one) {
@@ -643,7 +646,8 @@ int main(int argc, char **argv) {
   static const char *names[CASES];
   if (failing_is_blind()) return 77;
   for (int i = 0; i < CASES; ++i) names[i] = kCases[i].name;
-  char directory[] = "/var/tmp/bw_allocation_XXXXXX";
+  char directory[PATH_MAX - 8];
+  snprintf(directory, sizeof directory, "%s/bw_allocation_XXXXXX", file_disk());
   if (!mkdtemp(directory)) return 77;
   snprintf(the_path, sizeof the_path, "%s/file", directory);
   test_pattern(pattern, sizeof pattern, 1);

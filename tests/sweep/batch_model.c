@@ -200,7 +200,8 @@ static bool is_order_known(const batch_model *model) {
 static void check_older(batch_model *model, int first, uint64_t serial) {
   for (int number = 1; number < first; ++number) {
     model_item *item = &model->items[number];
-    if (item->fate == FATE_IN_FLIGHT && is_order_known(model) && (model->is_split[item->serial] || item->serial == serial))
+    const bool is_part = model->is_split[item->serial] || item->serial == serial;
+    if (item->fate == FATE_IN_FLIGHT && is_part && is_order_known(model))
       model_broken(model, "item %d was offered while a part with item %d is in flight", first, number);
     if (item->fate == FATE_OPEN && is_order_known(model)) item->is_passed_over = true;
   }

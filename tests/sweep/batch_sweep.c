@@ -122,9 +122,9 @@ static bool is_hit(void) {
 static void owe(bool wake) {
   pthread_mutex_lock(&run.mutex);
   if (wake) run.owes_wake = true;
-  const bool is_helped = run.is_helped;
+  const bool has_helper = run.is_helped;
   pthread_mutex_unlock(&run.mutex);
-  sem_post(is_helped ? &run.owed : &run.stirred);
+  sem_post(has_helper ? &run.owed : &run.stirred);
 }
 
 static int judge(batch_rig *rig, const batch_event *call) {
@@ -203,11 +203,24 @@ static bool help(void) {
 
 /* ---- The thread that answers ----------------------------------------------------------------- */
 
+static bool is_helped(void) {
+  pthread_mutex_lock(&run.mutex);
+  const bool is = run.is_helped;
+  pthread_mutex_unlock(&run.mutex);
+  return is;
+}
+
+static void set_helped(bool is) {
+  pthread_mutex_lock(&run.mutex);
+  run.is_helped = is;
+  pthread_mutex_unlock(&run.mutex);
+}
+
 static void *helper_main(void *arg) {
   (void)arg;
   for (;;) {
     while (sem_wait(&run.owed) != 0) continue;
-    if (!run.is_helped) return NULL;
+    if (!is_helped()) return NULL;
     while (help()) continue;
   }
 }
@@ -215,17 +228,15 @@ static void *helper_main(void *arg) {
 static pthread_t helper;
 
 static void start_helper(void) {
-  if (run.is_helped) return;
-  run.is_helped = true;
+  if (is_helped()) return;
+  set_helped(true);
   if (pthread_create(&helper, NULL, helper_main, NULL) != 0) abort();
   sem_post(&run.owed);
 }
 
 static void stop_helper(void) {
-  if (!run.is_helped) return;
-  pthread_mutex_lock(&run.mutex);
-  run.is_helped = false;
-  pthread_mutex_unlock(&run.mutex);
+  if (!is_helped()) return;
+  set_helped(false);
   sem_post(&run.owed);
   pthread_join(helper, NULL);
   while (sem_trywait(&run.owed) == 0) continue;
@@ -331,7 +342,8 @@ static void check_success(size_t from, bool closes) {
 
 static void check_failure(size_t from, int code, bool closes) {
   const bool is_ours = code == -EAGAIN || code == -ETIMEDOUT;
-  if (!is_ours && code != run.code && code != -EPERM) model_broken(&run.model, "%s comes from nowhere", bw_err_name(code));
+  if (!is_ours && code != run.code && code != -EPERM)
+    model_broken(&run.model, "%s comes from nowhere", bw_err_name(code));
   if (closes && last_since(from, BATCH_CLOSE) != 1) { /* closed: now or never */
     const int expected = run.debt ? run.debt : last_since(from, BATCH_CLOSE);
     if (code != expected && code != -ECANCELED && run.debt != -ECANCELED && run.debt != -EAGAIN)
@@ -348,6 +360,7 @@ static int flush_step(bool closes, int tries) {
   const size_t from = events_so_far();
   const int code = flush_or_close(closes, tries);
   look_for_debt();
+  if (last_since(from, BATCH_FLUSH) == -EINTR) model_broken(&run.model, "an interrupted flush is not called again");
   if (code == 0) {
     check_success(from, closes);
   } else {
@@ -572,7 +585,9 @@ static int body(const int *point, bool has_fault) {
   for (const char *step = run.work->steps; *step; ++step) run_step(*step);
   recover(has_fault ? point[AT_THEN] : THEN_CLOSE);
   check_stats();
+  pthread_mutex_lock(&run.rig->mutex);
   const int operations = run.operations;
+  pthread_mutex_unlock(&run.rig->mutex);
   free_batch();
   model_replay(&run.model, run.rig);
   model_check_end(&run.model);

@@ -259,11 +259,13 @@ static void recover(int then) {
     if (code != 0) BROKEN("bw_set_sink gives %s", bw_err_name(code));
     atomic_store(&is_file, false);
   }
-  const int resumed = bw_resume(run.bw);
-  if (resumed != 0) BROKEN("bw_resume gives %s", bw_err_name(resumed));
-  bw_wake(run.bw);
-  int code = 0;
-  while (then != THEN_FREE && (code = flush_for_a_while(TRIES)) != 0 && test_now_us() < end) continue;
+  int code;
+  do { /* a call that is under way may still fail */
+    const int resumed = bw_resume(run.bw);
+    if (resumed != 0) BROKEN("bw_resume gives %s", bw_err_name(resumed));
+    bw_wake(run.bw);
+    code = then == THEN_FREE ? bw_flush(run.bw) : flush_for_a_while(TRIES);
+  } while (code != 0 && test_now_us() < end);
   if (code != 0) BROKEN("a writer that works is not enough: %s", bw_err_name(code));
 }
 
@@ -282,7 +284,9 @@ static int body(const int *point, bool has_fault) {
   }
   run_steps();
   recover(has_fault ? point[AT_THEN] : THEN_FLUSH);
+  pthread_mutex_lock(&run.mutex);
   const int operations = run.operations;
+  pthread_mutex_unlock(&run.mutex);
   batch_rig_free_batch(run.rig);
   if (run.rig->violation) BROKEN("%s", run.rig->violation);
   const int closed = bw_close(run.bw);
@@ -329,7 +333,8 @@ int main(int argc, char **argv) {
       .run = run_one,
       .usual_every = 2,
   };
-  char directory[] = "/var/tmp/bw_log_sweep_XXXXXX";
+  char directory[PATH_MAX - 8];
+  snprintf(directory, sizeof directory, "%s/bw_log_sweep_XXXXXX", file_disk());
   if (!mkdtemp(directory)) return 77;
   snprintf(the_path, sizeof the_path, "%s/file", directory);
   const int result = axes_run(&kAxes, argc, argv);
