@@ -147,6 +147,7 @@ REAL(pthread_create);
 REAL(pthread_join);
 REAL(open);
 REAL(fcntl);
+REAL(fstat);
 REAL(statx);
 
 __attribute__((constructor)) static void find_real(void) {
@@ -156,6 +157,7 @@ __attribute__((constructor)) static void find_real(void) {
   FIND(pthread_join);
   FIND(open);
   FIND(fcntl);
+  FIND(fstat);
   FIND(statx);
 }
 
@@ -242,6 +244,11 @@ int epoll_create1(int flags) {
 int epoll_ctl(int epoll, int command, int fd, struct epoll_event *event) {
   if (command == EPOLL_CTL_ADD && refused(FAILING_OTHERS, "epoll_ctl", true, ERRNOS(ENOMEM, ENOSPC))) return -1;
   return (int)real_syscall(SYS_epoll_ctl, epoll, command, fd, event);
+}
+
+int fstat(int fd, struct stat *status) {
+  if (refused(FAILING_OTHERS, "fstat", true, ERRNOS(ENOMEM, EIO))) return -1;
+  return real_fstat(fd, status);
 }
 
 int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status) {

@@ -89,7 +89,7 @@ static void decide(batch_model *model, int number, int code) {
 static void begin_part(model_item *item) {
   item->fate = FATE_OPEN;
   item->offers = item->failures = 0;
-  item->has_failed = item->may_count_more = false;
+  item->has_failed = false;
 }
 
 static void has_counted(batch_model *model, const item_run *run, int code) {
@@ -170,10 +170,9 @@ static void answer_each(batch_model *model, const item_run *all, const int *code
   }
   for (int i = 0; i < kept.count; ++i) { /* not ready, all of them */
     model_item *item = &model->items[kept.numbers[i]];
-    const uint32_t offers = item->offers;
+    const uint32_t offers = item->offers - 1; /* this one does not count */
     begin_part(item);
     item->offers = offers;
-    item->may_count_more = true;
     item->last = -EAGAIN;
   }
 }
@@ -219,9 +218,8 @@ static void check_offered(batch_model *model, const batch_event *event, const it
     if (item->is_dead) model_broken(model, "item %d was offered after BW_ESINK", number);
     if (item->is_passed_over) model_broken(model, "item %d was offered after something newer", number);
     const uint32_t attempt = item->offers + 1;
-    if (event->attempt != attempt && !(item->may_count_more && event->attempt + 1 == attempt))
+    if (event->attempt != attempt)
       model_broken(model, "item %d: attempt %u, not %u", number, event->attempt, attempt);
-    item->offers = event->attempt - 1;
     if (item->serial != 0 && item->serial != event->serial) model_broken(model, "item %d changed its batch", number);
     item->serial = event->serial;
   }

@@ -25,7 +25,6 @@ typedef struct model_item {
   int last;         /* the part's last answer; 0: none yet */
   uint32_t offers;  /* of its part, that count */
   uint32_t failures;
-  bool may_count_more; /* the last offer may count or not: of its items some were settled, and the others not ready */
   bool has_failed;
   bool is_dead;        /* BW_ESINK */
   bool is_passed_over; /* something newer was offered: it was dropped or discarded, which is to be told yet */

@@ -316,10 +316,6 @@ static int count_operations(const int *point) {
   exit(1);
 }
 
-static bool exists(const int *point, int known) {
-  return known != AT_CODE + 1 || point[AT_WRITER] != INLINE || kCode[point[AT_CODE]] != ECANCELED;
-}
-
 #define NAMED(names) {(names), (int)(sizeof(names) / sizeof(names)[0])}
 
 int main(int argc, char **argv) {
@@ -328,7 +324,6 @@ int main(int argc, char **argv) {
       .list = {NAMED(kWriters), NAMED(kModes), NAMED(kFailed), {NULL, 0}, NAMED(kCodes), NAMED(kHows), NAMED(kWhens),
                NAMED(kThens)},
       .count = AT_COUNT,
-      .exists = exists,
       .numbers = count_operations,
       .run = run_one,
       .usual_every = 2,
