@@ -18,6 +18,7 @@ Without options: build in build/test, run every test once, those of the bindings
   --bindings   Rust (1.85 or later) and Go (1.24 or later), against the library installed into build/bindings
   --faults     full and broken disks, kills, power cuts, with all the tools that this needs (build/test)
   --soak       everything at random for ten minutes, with memory and descriptors flat (build/test)
+  --coverage   lines and branches of src/ that the tests run, faults too; fails below 95 % and 90 % (build/coverage)
   --long       all of the above, the stress tests 10 times in a row, and the faults many times
   --help       this text
 
@@ -29,9 +30,9 @@ stages=
 while [ $# -gt 0 ]; do
   case $1 in
     --sanitize) stages="$stages asan tsan" ;;
-    --valgrind | --clang | --model | --docs | --install | --faults | --soak) stages="$stages ${1#--}" ;;
+    --valgrind | --clang | --model | --docs | --install | --faults | --soak | --coverage) stages="$stages ${1#--}" ;;
     --bindings) stages="$stages rust go" ;;
-    --long) stages="$stages test rust go stress soak faults_long asan tsan model valgrind clang docs" ;;
+    --long) stages="$stages test rust go stress soak faults_long asan tsan model valgrind clang coverage docs" ;;
     --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -74,7 +75,7 @@ need() {
 need_for() { # STAGE
   case $1 in
     clang) need clang ;;
-    install) need abigail-tools ;;
+    coverage) need clang libclang-rt-14-dev llvm e2fsprogs fuse3 libnbd-bin nbdkit strace util-linux ;;
     docs) need doxygen ;;
     faults*) need e2fsprogs fuse3 libnbd-bin nbdkit strace util-linux ;;
     valgrind) need valgrind ;;
@@ -239,6 +240,20 @@ run_stage() { # STAGE
       build build/clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ || { broken 'build/clang'; return; }
       check build/clang -LE faults
       ;;
+    coverage)
+      build build/coverage -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DBW_COVERAGE=ON ||
+        { broken 'build/coverage'; return; }
+      rm -rf build/coverage/prof
+      export LLVM_PROFILE_FILE="$PWD/build/coverage/prof/%m%c.profraw"
+      check build/coverage -L 'api|unit|stress|faults|tool'
+      unset LLVM_PROFILE_FILE
+      say 'coverage of src/'
+      if sh tests/coverage.sh build/coverage; then
+        passed=$((passed + 1))
+      else
+        broken 'coverage'
+      fi
+      ;;
     rust)
       found=$(rustc --version 2>/dev/null | sed 's/^rustc \([0-9.]*\).*/\1/')
       tests=$(grep -rch '#\[\(tokio::\)\?test\]' bindings/rust --include='*.rs' | awk '{ sum += $1 } END { print sum }')
@@ -271,7 +286,7 @@ run_stage() { # STAGE
   esac
 }
 
-need g++ make cmake pkg-config liburing-dev libcmocka-dev relacy-dev
+need g++ make cmake pkg-config liburing-dev libcmocka-dev relacy-dev abigail-tools
 for stage in $stages; do
   run_stage "$stage"
 done
