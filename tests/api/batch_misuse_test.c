@@ -49,6 +49,8 @@ static void test_batch_misuse__getters_of_NULL_give_nothing(void **state) {
   assert_int_equal(bw_batch_buffered(NULL), 0);
   assert_int_equal(bw_batch_flushed(NULL), 0);
   assert_null(bw_batch_items(NULL, &count));
+  assert_int_equal(count, 0);
+  assert_null(bw_batch_items(NULL, NULL));
   assert_int_equal(bw_batch_bytes(NULL), 0);
   assert_int_equal(bw_batch_serial(NULL), 0);
   assert_int_equal(bw_batch_first(NULL), 0);
@@ -78,6 +80,18 @@ static void test_batch_misuse__parts_whose_lengths_overflow_are_refused(void **s
   assert_true(bw_batch_sendv(rig->batch, parts, 2) < 0);
   assert_true(bw_batch_start_sendv(rig->batch, parts, 2) < 0);
   assert_int_equal(bw_batch_buffered(rig->batch), 0);
+  batch_rig_free(rig);
+}
+
+static void test_batch_misuse__a_waker_without_a_callback_is_EINVAL(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 2);
+  const bw_waker_t wake = {NULL, rig};
+  assert_int_equal(bw_batch_poll_ready(rig->batch, &wake), -EINVAL);
+  assert_int_equal(bw_batch_poll_flush(rig->batch, &wake), -EINVAL);
+  assert_int_equal(bw_batch_poll_close(rig->batch, &wake), -EINVAL);
+  assert_int_equal(bw_batch_unwake(rig->batch, &wake), -EINVAL);
+  assert_int_equal(bw_batch_unwake(rig->batch, NULL), -EINVAL);
+  assert_int_equal(batch_rig_send(rig, "1"), 0); /* it was not closed */
   batch_rig_free(rig);
 }
 
@@ -139,6 +153,10 @@ static void test_batch_misuse__options_of_size_0_are_EINVAL(void **state) {
 static void test_batch_misuse__unknown_flags_are_EINVAL(void **state) {
   for (int bit = 5; bit < 32; ++bit)
     if (1u << bit != BW_BATCH_BISECT) refuse(state, OPTIONS(.flags = 1u << bit), -EINVAL);
+}
+
+static void test_batch_misuse__reserved_options_that_are_set_are_EINVAL(void **state) {
+  refuse(state, OPTIONS(.reserved = 1), -EINVAL);
 }
 
 static void test_batch_misuse__limits_that_are_too_large_are_EINVAL(void **state) {
@@ -241,8 +259,9 @@ static void test_batch_misuse__newer_structs_are_fine_if_the_rest_is_zero(void *
   batch_rig_free(rig);
 }
 
-static void test_batch_misuse__stats_want_a_size(void **state) {
+static void test_batch_misuse__stats_want_a_size_and_json_a_place(void **state) {
   batch_rig *rig = BATCH_RIG(state, .max_items = 2);
+  assert_int_equal(bw_batch_stats_json(rig->batch, NULL, 1), -EINVAL);
   bw_batch_stats_t stats = {.size = 0};
   assert_int_equal(bw_batch_get_stats(rig->batch, &stats), -EINVAL);
   assert_int_equal(bw_batch_get_stats(rig->batch, NULL), -EINVAL);
@@ -268,6 +287,10 @@ static int codes_in_child(void *arg) {
                            bw_batch_done(rig->taken[0], 0, NULL)};
   for (size_t i = 0; i < sizeof codes / sizeof codes[0]; ++i)
     if (codes[i] != -ECHILD) return (int)i + 1;
+  size_t count = 7;
+  if (bw_batch_items(rig->taken[0], &count) != NULL || count != 0) return 103;
+  if (bw_batch_bytes(rig->taken[0]) != 0 || bw_batch_serial(rig->taken[0]) != 0) return 104;
+  if (bw_batch_first(rig->taken[0]) != 0 || bw_batch_attempt(rig->taken[0]) != 0) return 105;
   if (bw_batch_buffered(batch) != 0) return 101;
   if (bw_batch_flushed(batch) != 0) return 102;
   return 0;
@@ -324,6 +347,7 @@ int main(void) {
       cmocka_unit_test(test_batch_misuse__sink_flags_and_size_0_are_EINVAL),
       IN_ALL(test_batch_misuse__options_of_size_0_are_EINVAL),
       IN_ALL(test_batch_misuse__unknown_flags_are_EINVAL),
+      IN_ALL(test_batch_misuse__reserved_options_that_are_set_are_EINVAL),
       IN_ALL(test_batch_misuse__limits_that_are_too_large_are_EINVAL),
       IN_ALL(test_batch_misuse__choices_that_do_not_exist_are_EINVAL),
       IN_ALL(test_batch_misuse__percentages_out_of_order_are_EINVAL),
@@ -334,7 +358,8 @@ int main(void) {
       IN_ALL(test_batch_misuse__too_much_memory_is_a_code),
       IN_ALL(test_batch_misuse__older_options_are_fine),
       IN_ALL(test_batch_misuse__newer_structs_are_fine_if_the_rest_is_zero),
-      IN_ALL(test_batch_misuse__stats_want_a_size),
+      IN_ALL(test_batch_misuse__stats_want_a_size_and_json_a_place),
+      IN_ALL(test_batch_misuse__a_waker_without_a_callback_is_EINVAL),
       IN_ALL(test_batch_misuse__in_a_child_every_call_is_ECHILD_and_getters_give_0),
       IN_ALL(test_batch_misuse__free_in_a_child_calls_nobody),
       IN_ALL(test_batch_misuse__a_child_may_make_its_own),

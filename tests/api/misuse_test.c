@@ -396,6 +396,40 @@ static void test_misuse__a_note_without_a_callback_is_EINVAL(void **state) {
   assert_int_equal(bw_notify(rig->bw, 0, BW_WRITTEN, NULL, NULL), -EINVAL);
 }
 
+static void test_misuse__a_waker_without_a_callback_is_EINVAL(void **state) {
+  test_rig *rig = *state;
+  char data[4] = "abc";
+  struct iovec part = {data, 3};
+  const bw_waker_t wake = {NULL, &rig->waker};
+  fixture_open(rig, 8);
+  assert_int_equal(bw_poll_write(rig->bw, data, 3, &wake), -EINVAL);
+  assert_int_equal(bw_poll_writev(rig->bw, &part, 1, &wake), -EINVAL);
+  assert_int_equal(bw_poll_append(rig->bw, data, 3, &wake), -EINVAL);
+  assert_int_equal(bw_poll_appendv(rig->bw, &part, 1, &wake), -EINVAL);
+  assert_int_equal(bw_poll_flush(rig->bw, &wake), -EINVAL);
+  assert_int_equal(bw_poll_sync(rig->bw, &wake), -EINVAL);
+  assert_int_equal(bw_poll_read(rig->bw, data, 3, &wake), -EINVAL);
+  assert_int_equal(bw_poll_seek(rig->bw, &wake), -EINVAL);
+  assert_int_equal(bw_poll_close(rig->bw, &wake), -EINVAL);
+  assert_int_equal(bw_unwake(rig->bw, &wake), -EINVAL);
+  assert_int_equal(bw_unwake(rig->bw, NULL), -EINVAL);
+  assert_int_equal(bw_tell(rig->bw), 0);
+  assert_trace(rig, "");
+  assert_int_equal(fixture_write(rig, "abc"), 3); /* it was not closed */
+}
+
+static void test_misuse__a_list_of_no_parts_may_be_NULL(void **state) {
+  test_rig *rig = *state;
+  fixture_open(rig, 8);
+  assert_int_equal(fixture_write(rig, "abc"), 3);
+  assert_int_equal(bw_writev(rig->bw, NULL, 0), 0);
+  assert_int_equal(bw_appendv(rig->bw, NULL, 0), 3);
+  assert_int_equal(bw_poll_writev(rig->bw, NULL, 0, NULL), 0);
+  assert_int_equal(bw_poll_appendv(rig->bw, NULL, 0, NULL), 3);
+  assert_trace(rig, "");
+  assert_buffer_has(rig, "abc");
+}
+
 static void test_misuse__positions_that_would_overflow_are_EOVERFLOW(void **state) {
   test_rig *rig = *state;
   bw_span_t span;
@@ -425,7 +459,7 @@ typedef struct reentry {
   test_rig *rig;
   enum test_sink_kind in;
   bool done;
-  int64_t refused[16];
+  int64_t refused[32];
   int refused_count;
   int64_t small_write;
   int wake, error, stats;
@@ -437,6 +471,7 @@ static void call_inside(reentry *r) {
   bw_t *bw = r->rig->bw;
   bw_sink_t ops = test_sink_ops(r->rig->has);
   bw_stats_t stats = {.size = sizeof stats};
+  bw_span_t span = {0};
   char data[64] = "", text[4096];
   int n = 0;
   r->refused[n++] = bw_write(bw, data, sizeof data);
@@ -450,6 +485,19 @@ static void call_inside(reentry *r) {
   r->refused[n++] = bw_poll_flush(bw, NULL);
   r->refused[n++] = bw_discard(bw);
   r->refused[n++] = bw_set_sink(bw, &ops, &r->rig->other);
+  r->refused[n++] = bw_tell(bw);
+  r->refused[n++] = bw_resume(bw);
+  r->refused[n++] = bw_unwritten(bw, NULL, NULL);
+  r->refused[n++] = bw_commit(bw, &span, 0);
+  r->refused[n++] = bw_notify(bw, 1000, BW_WRITTEN, test_note_done, &r->rig->notes[0]);
+  r->refused[n++] = bw_poll_write(bw, data, sizeof data, &r->rig->wake);
+  r->refused[n++] = bw_poll_append(bw, data, sizeof data, &r->rig->wake);
+  r->refused[n++] = bw_poll_sync(bw, &r->rig->wake);
+  r->refused[n++] = bw_poll_read(bw, data, sizeof data, &r->rig->wake);
+  r->refused[n++] = bw_start_seek(bw, 0, SEEK_SET);
+  r->refused[n++] = bw_poll_seek(bw, &r->rig->wake);
+  r->refused[n++] = bw_poll_close(bw, &r->rig->wake);
+  r->refused[n++] = bw_unwake(bw, &r->rig->wake);
   r->refused_count = n;
   r->wake = bw_wake(bw);
   r->error = bw_error(bw);
@@ -469,6 +517,8 @@ static void call_inside_once(void *arg, enum test_sink_kind kind) {
 static void check_reentry(const reentry *r) {
   assert_true(r->done);
   for (int i = 0; i < r->refused_count; ++i) assert_int_equal(r->refused[i], -EDEADLK);
+  assert_int_equal(r->rig->notes[0].calls, 0);
+  assert_int_equal(r->rig->waker.calls, 0);
   assert_int_equal(r->wake, 0);
   assert_int_equal(r->error, 0);
   assert_int_equal(r->stats, 0);
@@ -523,6 +573,29 @@ static void test_misuse__the_writer_is_off_limits_inside_a_visit_of_the_unwritte
   assert_int_equal(bw_unwritten(rig->bw, each_calls_inside, &r), 3);
   check_reentry(&r);
   assert_int_equal(bw_flush(rig->bw), 0);
+  assert_sink_has(rig, "abc");
+}
+
+static void reserve_inside_once(void *arg, enum test_sink_kind kind) {
+  reentry *r = arg;
+  bw_span_t span;
+  if (r->done || kind != TEST_SINK_WRITE) return;
+  r->done = true;
+  r->refused[0] = bw_reserve(r->rig->bw, 8, &span);
+}
+
+static void test_misuse__a_span_of_the_whole_buffer_inside_the_sink_is_refused(void **state) {
+  test_rig *rig = *state;
+  static reentry r;
+  r = (reentry){.rig = rig};
+  fixture_open(rig, 8);
+  rig->sink.hook = reserve_inside_once;
+  rig->sink.hook_arg = &r;
+  assert_int_equal(fixture_write(rig, "abc"), 3);
+  assert_int_equal(bw_flush(rig->bw), 0);
+  assert_true(r.done);
+  assert_int_equal(r.refused[0], -EDEADLK);
+  assert_int_equal(bw_close(rig->bw), 0); /* no span is open */
   assert_sink_has(rig, "abc");
 }
 
@@ -715,6 +788,8 @@ int main(void) {
       INLINE_TEST(test_misuse__totals_over_SSIZE_MAX_are_EINVAL),
       INLINE_TEST(test_misuse__unknown_levels_are_EINVAL),
       INLINE_TEST(test_misuse__a_note_without_a_callback_is_EINVAL),
+      INLINE_TEST(test_misuse__a_waker_without_a_callback_is_EINVAL),
+      INLINE_TEST(test_misuse__a_list_of_no_parts_may_be_NULL),
       INLINE_TEST(test_misuse__positions_that_would_overflow_are_EOVERFLOW),
       INLINE_TEST(test_misuse__the_writer_is_off_limits_inside_sink_write),
       INLINE_TEST(test_misuse__the_writer_is_off_limits_inside_sink_writev),
@@ -724,6 +799,7 @@ int main(void) {
       INLINE_TEST(test_misuse__the_writer_is_off_limits_inside_sink_sync),
       INLINE_TEST(test_misuse__the_writer_is_off_limits_inside_sink_close),
       INLINE_TEST(test_misuse__the_writer_is_off_limits_inside_a_visit_of_the_unwritten),
+      INLINE_TEST(test_misuse__a_span_of_the_whole_buffer_inside_the_sink_is_refused),
       INLINE_TEST(test_misuse__a_small_write_inside_the_sink_is_taken_whole_or_refused),
       INLINE_TEST(test_misuse__another_writer_may_be_used_inside_a_sink),
       SHARED_TEST(test_misuse__a_lane_of_nothing_is_EINVAL),
