@@ -101,6 +101,22 @@ static void test_batch_fail__a_positive_answer_is_EPROTO(void **state) {
   }
 }
 
+static void test_batch_fail__a_positive_answer_of_flush_or_close_is_EPROTO(void **state) {
+  static const int answers[] = {1, BW_BATCH_TAKEN, INT32_MAX};
+  for (size_t i = 0; i < sizeof answers / sizeof *answers; ++i) {
+    batch_rig *rig = BATCH_RIG(state, .max_items = 1);
+    BATCH_SCRIPT(rig, BATCH_FLUSH, answers[i]);
+    BATCH_SCRIPT(rig, BATCH_CLOSE, answers[i]);
+    assert_int_equal(batch_rig_send(rig, "1"), 0);
+    assert_int_equal(bw_batch_flush(rig->batch), -EPROTO);
+    assert_int_equal(bw_batch_flush(rig->batch), 0);
+    assert_int_equal(bw_batch_close(rig->batch), -EPROTO);
+    assert_int_equal(bw_batch_close(rig->batch), 0); /* it is closed all the same */
+    assert_int_equal(batch_rig_count(rig, BATCH_CLOSE), 1);
+    batch_rig_free(rig);
+  }
+}
+
 /* ---- A held batch ---------------------------------------------------------------------------- */
 
 static void test_batch_fail__a_held_batch_and_all_behind_it_stay_in_order(void **state) {
@@ -526,6 +542,7 @@ int main(void) {
       IN_ALL(test_batch_fail__nothing_newer_overtakes_a_failed_batch),
       IN_ALL(test_batch_fail__EINTR_is_offered_again_at_once),
       IN_ALL(test_batch_fail__a_positive_answer_is_EPROTO),
+      IN_ALL(test_batch_fail__a_positive_answer_of_flush_or_close_is_EPROTO),
       IN_ALL(test_batch_fail__a_held_batch_and_all_behind_it_stay_in_order),
       IN_ALL(test_batch_fail__a_flush_starts_a_round),
       IN_ALL(test_batch_fail__a_close_starts_a_round_and_does_not_close),

@@ -105,6 +105,29 @@ static void test_batch_inside__a_send_without_room_does_not_wait(void **state) {
   check_sends(state, BATCH_DELIVERED, BW_FULL_FAIL, -EAGAIN);
 }
 
+static void send_one(batch_rig *rig, struct inside *inside) { inside->codes[0] = batch_rig_send(rig, "x"); }
+
+/* A send elsewhere would give the code of the held batch: here nobody has heard of it yet. */
+static void test_batch_inside__a_send_that_finds_a_held_batch_in_its_way_does_not_wait(void **state) {
+  struct inside inside = {.kind = BATCH_WAKE, .body = send_one};
+  batch_rig *rig = BATCH_RIG(state, .max_items = 1, .buffers = 2);
+  const bw_waker_t wake = batch_rig_waker(rig, 0);
+  BATCH_SCRIPT(rig, BATCH_OFFER, BW_BATCH_TAKEN);
+  batch_rig_always(rig, BATCH_OFFER, -EIO);
+  call_inside(rig, &inside);
+  assert_int_equal(batch_rig_send(rig, "1,2"), 0);
+  assert_non_null(batch_rig_taken(rig, 0));
+  assert_int_equal(bw_batch_poll_ready(rig->batch, &wake), -EAGAIN);
+  assert_int_equal(batch_rig_answer(rig, -EIO), 0);
+  assert_true(test_await_at_least(&inside.done, 1));
+  assert_int_equal(inside.codes[0], -EAGAIN);
+  batch_rig_always(rig, BATCH_OFFER, 0);
+  assert_int_equal(bw_batch_wake(rig->batch), 0);
+  assert_int_equal(bw_batch_flush(rig->batch), 0);
+  assert_delivered(rig, "1,2:ok");
+  batch_rig_free(rig);
+}
+
 static void test_batch_inside__drop_oldest_drops_the_newest(void **state) {
   check_sends(state, BATCH_OFFER, BW_FULL_DROP_OLDEST, BW_BATCH_DROPPED);
   check_sends(state, BATCH_DELIVERED, BW_FULL_DROP_OLDEST, BW_BATCH_DROPPED);
@@ -266,6 +289,7 @@ int main(void) {
       IN_SHARED(test_batch_inside__flush_and_close_in_the_sinks_close_are_EDEADLK),
       IN(Unshared, test_batch_inside__flush_and_close_in_the_sinks_close_are_EDEADLK),
       IN_INLINE(test_batch_inside__a_send_without_room_does_not_wait),
+      IN_ALL(test_batch_inside__a_send_that_finds_a_held_batch_in_its_way_does_not_wait),
       IN(Background, test_batch_inside__a_send_without_room_does_not_wait),
       IN_INLINE(test_batch_inside__drop_oldest_drops_the_newest),
       IN(Background, test_batch_inside__drop_oldest_drops_the_newest),

@@ -111,6 +111,26 @@ static void test_batch_later__free_returns_after_the_answering_call_has_left(voi
   batch_rig_free(rig);
 }
 
+static void test_batch_later__free_returns_after_the_waker_of_an_answer(void **state) {
+  batch_rig *rig = taken_rig(state, "1,2", 2, 0, BW_FAILED_HOLD);
+  const bw_waker_t wake = batch_rig_waker(rig, 0);
+  batch_call call = {.rig = rig};
+  test_thread freeing, answering;
+  assert_int_equal(bw_batch_poll_flush(rig->batch, &wake), -EAGAIN);
+  batch_rig_gate(rig, BATCH_KIND(BATCH_WAKE));
+  test_thread_start(&answering, batch_call_answer, &call);
+  assert_true(test_gate_await(&rig->gate, 1));
+  test_thread_start(&freeing, batch_call_free, &call);
+  assert_true(batch_rig_await(rig, BATCH_CLOSE, 1));
+  const bool waits = !test_thread_settle(&freeing);
+  test_gate_open(&rig->gate);
+  assert_int_equal(test_thread_join(&freeing), 0);
+  assert_int_equal(test_thread_join(&answering), 0);
+  assert_true(waits);
+  assert_int_equal(batch_rig_woken(rig, 0), 1);
+  batch_rig_free(rig);
+}
+
 static void answer_in_write(batch_rig *rig, enum batch_kind kind) {
   if (kind != BATCH_OFFER) return;
   const int code = bw_batch_done(rig->offered, rig->hook_arg ? -EIO - BW_FINAL : 0, NULL);
@@ -411,6 +431,39 @@ static void test_batch_later__final_items_go_and_failed_ones_stay(void **state) 
   batch_rig_free(rig);
 }
 
+static void test_batch_later__failed_items_are_offered_again_as_often_as_told(void **state) {
+  static const int some[3] = {0, -EIO, -EPERM}, all[2] = {-EIO, -EIO};
+  batch_rig *rig = taken_rig(state, "1,2,3", 3, 2, BW_FAILED_GIVE_UP);
+  assert_int_equal(batch_rig_answer_each(rig, some), 0);
+  (void)bw_batch_poll_flush(rig->batch, NULL); /* inline it is this that offers again */
+  assert_non_null(batch_rig_taken(rig, 1));
+  assert_int_equal(batch_rig_answer_each(rig, all), 0);
+  (void)bw_batch_poll_flush(rig->batch, NULL);
+  assert_non_null(batch_rig_taken(rig, 2));
+  assert_int_equal(batch_rig_answer_each(rig, some), 0);
+  assert_int_equal(bw_batch_flush(rig->batch), -EIO);
+  assert_offers(rig, "(1,2,3) (2,3) (2,3)");
+  assert_delivered(rig, "1,2:ok 3:EIO");
+  assert_int_equal(batch_rig_stats(rig).retries, 2);
+  batch_rig_free(rig);
+}
+
+static void test_batch_later__ESINK_for_one_item_holds_all_that_are_left(void **state) {
+  static const int codes[3] = {-EIO, 0, BW_ESINK};
+  batch_rig *rig = taken_rig(state, "1,2,3", 3, 0, BW_FAILED_GIVE_UP);
+  assert_int_equal(batch_rig_answer_each(rig, codes), 0);
+  assert_true(batch_rig_await_error(rig, BW_ESINK));
+  assert_int_equal(bw_batch_flush(rig->batch), BW_ESINK);
+  assert_int_equal(bw_batch_wake(rig->batch), 0);
+  assert_int_equal(bw_batch_flush(rig->batch), BW_ESINK);
+  assert_offers(rig, "(1,2,3)");
+  assert_delivered(rig, "2:ok");
+  assert_int_equal(batch_rig_discard(rig, 2), 2);
+  assert_int_equal(bw_batch_error(rig->batch), 0);
+  assert_delivered(rig, "2:ok 1,3:ECANCELED");
+  batch_rig_free(rig);
+}
+
 static void test_batch_later__items_not_ready_wait_for_a_wake(void **state) {
   static const int codes[3] = {-EAGAIN, 0, -EAGAIN};
   batch_rig *rig = taken_rig(state, "1,2,3", 3, 0, BW_FAILED_GIVE_UP);
@@ -522,6 +575,17 @@ static void test_batch_later__an_answer_to_nothing_is_EINVAL(void **state) {
   assert_int_equal(bw_batch_done(NULL, 0, NULL), -EINVAL);
 }
 
+static void test_batch_later__after_a_close_nothing_is_to_be_answered(void **state) {
+  batch_rig *rig = taken_rig(state, "1,2", 2, 0, BW_FAILED_HOLD);
+  static const int codes[2] = {0, -EIO};
+  assert_int_equal(batch_rig_answer(rig, 0), 0);
+  assert_int_equal(bw_batch_close(rig->batch), 0);
+  assert_int_equal(bw_batch_done(batch_rig_taken(rig, 0), 0, NULL), -EINVAL);
+  assert_int_equal(bw_batch_done(batch_rig_taken(rig, 0), 0, codes), -EINVAL);
+  assert_delivered(rig, "1,2:ok");
+  batch_rig_free(rig);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       IN_ALL(test_batch_later__a_taken_batch_is_settled_by_its_answer),
@@ -530,6 +594,7 @@ int main(void) {
       IN_ALL(test_batch_later__a_close_waits_for_answers),
       IN_ALL(test_batch_later__free_waits_for_answers),
       IN_ALL(test_batch_later__free_returns_after_the_answering_call_has_left),
+      IN_ALL(test_batch_later__free_returns_after_the_waker_of_an_answer),
       IN_ALL(test_batch_later__an_answer_may_come_before_write_has_returned),
       IN_ALL(test_batch_later__another_thread_may_answer_while_write_runs),
       IN_INLINE(test_batch_later__done_never_calls_the_sink),
@@ -550,6 +615,8 @@ int main(void) {
       IN_ALL(test_batch_later__codes_are_read_during_the_call),
       IN_ALL(test_batch_later__each_item_is_given_up_with_its_own_code),
       IN_ALL(test_batch_later__final_items_go_and_failed_ones_stay),
+      IN_ALL(test_batch_later__failed_items_are_offered_again_as_often_as_told),
+      IN_ALL(test_batch_later__ESINK_for_one_item_holds_all_that_are_left),
       IN_ALL(test_batch_later__items_not_ready_wait_for_a_wake),
       IN_ALL(test_batch_later__items_not_ready_beside_taken_ones_were_not_offered),
       IN_ALL(test_batch_later__items_not_ready_are_not_given_up_with_failed_ones),
@@ -558,6 +625,7 @@ int main(void) {
       IN_ALL(test_batch_later__parts_are_offered_one_at_a_time),
       IN_ALL(test_batch_later__a_positive_code_is_EINVAL_and_answers_nothing),
       cmocka_unit_test(test_batch_later__an_answer_to_nothing_is_EINVAL),
+      IN_ALL(test_batch_later__after_a_close_nothing_is_to_be_answered),
   };
   return cmocka_run_group_tests_name("batch_later", tests, NULL, NULL);
 }

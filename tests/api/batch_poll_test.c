@@ -227,6 +227,43 @@ static void test_batch_poll__flush_gives_the_code_of_the_sinks_flush(void **stat
   batch_rig_free(rig);
 }
 
+static void test_batch_poll__polls_do_not_wait_for_a_flush_of_the_sink_that_runs(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 2);
+  batch_call call = {.rig = rig};
+  test_thread flushing;
+  batch_rig_gate(rig, BATCH_KIND(BATCH_FLUSH));
+  test_thread_start(&flushing, batch_call_flush, &call);
+  assert_true(test_gate_await(&rig->gate, 1));
+  assert_int_equal(poll_flush(rig, 0), -EAGAIN);
+  assert_int_equal(poll_close(rig, 1), -EAGAIN);
+  assert_int_equal(batch_rig_count(rig, BATCH_FLUSH), 1);
+  test_gate_open(&rig->gate);
+  assert_int_equal(test_thread_join(&flushing), 0);
+  assert_true(await_woken(rig, 0, 1));
+  assert_true(await_woken(rig, 1, 1));
+  assert_int_equal(batch_rig_until(rig, bw_batch_poll_close), 0);
+  assert_int_equal(batch_rig_count(rig, BATCH_CLOSE), 1);
+  batch_rig_free(rig);
+}
+
+static void close_in_write(batch_rig *rig, enum batch_kind kind) {
+  if (kind == BATCH_OFFER) (void)bw_batch_poll_close(rig->batch, NULL);
+}
+
+static void test_batch_poll__ready_finds_a_close_that_came_while_it_offered(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 1, .buffers = 1);
+  BATCH_SCRIPT(rig, BATCH_OFFER, -EAGAIN);
+  assert_int_equal(batch_rig_send(rig, "1"), 0);
+  rig->hook = close_in_write;
+  assert_int_equal(bw_batch_wake(rig->batch), 0);
+  assert_int_equal(poll_ready(rig, 0), -ESHUTDOWN);
+  assert_offers(rig, "(1) (1)");
+  assert_int_equal(batch_rig_woken(rig, 0), 0);
+  assert_int_equal(batch_rig_until(rig, bw_batch_poll_close), 0);
+  assert_delivered(rig, "1:ok");
+  batch_rig_free(rig);
+}
+
 static void test_batch_poll__close_refuses_items_from_its_start(void **state) {
   batch_rig *rig = BATCH_RIG(state, .max_items = 1, .buffers = 2);
   BATCH_SCRIPT(rig, BATCH_OFFER, BW_BATCH_TAKEN);
@@ -594,6 +631,32 @@ static void test_batch_poll__a_back_off_asks_again_without_a_wake(void **state) 
   batch_rig_free(rig);
 }
 
+static void test_batch_poll__a_back_off_asks_the_sinks_flush_again_without_a_wake(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 1, .backoff_us = 200);
+  BATCH_SCRIPT(rig, BATCH_FLUSH, -EAGAIN, -EAGAIN, 0, -EAGAIN, -EAGAIN);
+  assert_int_equal(batch_rig_send(rig, "1"), 0);
+  assert_int_equal(bw_batch_flush(rig->batch), 0);
+  assert_sink_calls(rig, "(1) flush flush flush");
+  assert_int_equal(batch_rig_until(rig, bw_batch_poll_flush), 0);
+  assert_sink_calls(rig, "(1) flush flush flush flush flush flush");
+  batch_rig_free(rig);
+}
+
+/* As good as none, but nothing overflows. */
+static void test_batch_poll__after_a_back_off_without_end_only_a_wake_asks_again(void **state) {
+  batch_rig *rig = BATCH_RIG(state, .max_items = 1, .retries = 3, .backoff_us = UINT64_MAX);
+  BATCH_SCRIPT(rig, BATCH_OFFER, -EAGAIN, -EAGAIN);
+  assert_int_equal(batch_rig_send(rig, "1"), 0);
+  assert_true(batch_rig_await(rig, BATCH_OFFER, 1));
+  assert_int_equal(bw_batch_flush_for(rig->batch, 1000), -ETIMEDOUT);
+  assert_int_equal(bw_batch_wake(rig->batch), 0);
+  assert_int_equal(bw_batch_flush_for(rig->batch, 1000), -ETIMEDOUT);
+  assert_int_equal(bw_batch_wake(rig->batch), 0);
+  assert_int_equal(bw_batch_flush(rig->batch), 0);
+  assert_offers(rig, "(1) (1) (1)");
+  batch_rig_free(rig);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       IN_ALL(test_batch_poll__ready_start_flush_close),
@@ -609,6 +672,8 @@ int main(void) {
       IN_ALL(test_batch_poll__flush_is_pending_until_answers_have_come),
       IN_ALL(test_batch_poll__flush_asks_a_sinks_flush_that_is_not_ready_after_a_wake),
       IN_ALL(test_batch_poll__flush_gives_the_code_of_the_sinks_flush),
+      IN_SHARED(test_batch_poll__polls_do_not_wait_for_a_flush_of_the_sink_that_runs),
+      IN_INLINE(test_batch_poll__ready_finds_a_close_that_came_while_it_offered),
       IN_ALL(test_batch_poll__close_refuses_items_from_its_start),
       IN_ALL(test_batch_poll__close_gives_the_code_of_the_sinks_close),
       IN_ALL(test_batch_poll__EAGAIN_as_a_result_of_close_calls_the_waker),
@@ -636,6 +701,8 @@ int main(void) {
       IN_ALL(test_batch_poll__a_waiting_send_goes_on_after_the_wake),
       IN_ALL(test_batch_poll__calls_with_time_give_ETIMEDOUT_and_may_be_made_again),
       IN_ALL(test_batch_poll__a_back_off_asks_again_without_a_wake),
+      IN_ALL(test_batch_poll__a_back_off_asks_the_sinks_flush_again_without_a_wake),
+      IN_ALL(test_batch_poll__after_a_back_off_without_end_only_a_wake_asks_again),
   };
   return cmocka_run_group_tests_name("batch_poll", tests, NULL, NULL);
 }
