@@ -260,6 +260,32 @@ static void test_append_reserve__using_more_than_an_unshared_span_is_EINVAL(void
   assert_buffer_has(rig, "ab");
 }
 
+static void test_append_reserve__a_span_is_committed_once_and_to_its_own_writer(void **state) {
+  test_rig *rig = *state;
+  const bw_sink_t ops = test_sink_ops(RIG_PLAIN);
+  const bw_options_t options = fixture_options(rig, 8);
+  bw_span_t span, copy, none = {0};
+  bw_t *before = NULL, *after = NULL; /* their buffers may lie on either side */
+  assert_int_equal(bw_new(&before, &ops, &rig->other, &options), 0);
+  fixture_open(rig, 8);
+  assert_int_equal(bw_new(&after, &ops, &rig->other, &options), 0);
+  assert_int_equal(bw_reserve(rig->bw, 2, &span), 0);
+  copy = span;
+  assert_int_equal(bw_commit(before, &copy, span.length), -EINVAL);
+  assert_int_equal(bw_commit(after, &copy, span.length), -EINVAL);
+  assert_int_equal(bw_commit(rig->bw, &none, 0), -EINVAL);
+  memcpy(span.data, "ab", 2);
+  const bool is_unshared = rig->flags & BW_UNSHARED;
+  assert_int_equal(bw_commit(rig->bw, &span, is_unshared ? 2 : span.length), 0);
+  assert_int_equal(bw_commit(rig->bw, &span, is_unshared ? 2 : span.length), -EINVAL);
+  if (is_unshared) assert_int_equal(bw_commit(rig->bw, &copy, 2), -EINVAL); /* no span is open */
+  assert_int_equal(bw_flush(rig->bw), 0);
+  assert_sink_has(rig, "ab");
+  bw_free(before);
+  bw_free(after);
+  assert_true(test_sink_holds(&rig->other, "", 0));
+}
+
 static void test_append_reserve__an_open_unshared_span_is_not_counted(void **state) {
   test_rig *rig = *state;
   bw_span_t span;
@@ -323,6 +349,7 @@ static void test_append_reserve__an_open_unshared_span_makes_the_rest_EBUSY(void
   assert_int_equal(fixture_write(rig, "ab"), 2);
   span = reserve(rig, 2);
   assert_int_equal(bw_wait(rig->bw, 2, BW_WRITTEN, -1), -EBUSY);
+  assert_int_equal(bw_start_seek(rig->bw, 0, SEEK_SET), -EBUSY);
   assert_int_equal(bw_set_sink(rig->bw, &ops, &rig->other), -EBUSY);
   assert_int_equal(bw_close(rig->bw), -EBUSY);
   assert_int_equal(bw_discard(rig->bw), -EBUSY);
@@ -524,6 +551,7 @@ int main(void) {
       UNSHARED_TEST(test_append_reserve__an_unshared_span_may_be_cancelled),
       UNSHARED_TEST(test_append_reserve__an_unshared_span_may_be_used_beyond_what_was_asked),
       UNSHARED_TEST(test_append_reserve__using_more_than_an_unshared_span_is_EINVAL),
+      INLINE_TEST(test_append_reserve__a_span_is_committed_once_and_to_its_own_writer),
       UNSHARED_TEST(test_append_reserve__an_open_unshared_span_is_not_counted),
       UNSHARED_TEST(test_append_reserve__an_open_unshared_span_makes_every_write_EBUSY),
       UNSHARED_TEST(test_append_reserve__an_open_unshared_span_makes_every_poll_EBUSY),

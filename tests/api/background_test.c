@@ -38,6 +38,11 @@ static void await_error(test_rig *rig, int code) {
   assert_int_equal(bw_error(rig->bw), code);
 }
 
+static bool is_all_written(void *arg) {
+  test_rig *rig = arg;
+  return bw_position(rig->bw, BW_WRITTEN) == bw_tell(rig->bw);
+}
+
 /* Holds the sink, with the first buffer in it and `kRoom` - `left` bytes accepted in all. The bytes are data[0...]. */
 static void fill_up_to(test_rig *rig, const char *data, size_t left) {
   test_sink_hold(&rig->sink);
@@ -299,6 +304,27 @@ static void test_background__an_append_that_finds_too_little_room_hands_on_the_b
   assert_int_equal(bw_append(rig->bw, data + 10, kRoom), 10);
   flush_at_last(rig);
   assert_true(test_sink_holds(&rig->sink, data, 10 + kRoom));
+  test_rig_free(rig);
+}
+
+static void test_background__without_a_buffer_to_fill_there_is_none_to_look_at(void **state) {
+  test_rig *rig = BACKGROUND(.flags = background(state) | BW_NONBLOCK);
+  const bool is_unshared = background(state) & BW_UNSHARED;
+  char data[kRoom + 1];
+  size_t length = 77;
+  test_pattern(data, sizeof data, 6);
+  test_sink_always(&rig->sink, TEST_SINK_WRITE, -EAGAIN);
+  assert_int_equal(bw_write(rig->bw, data, sizeof data), kRoom);
+  assert_null(bw_buffer(rig->bw, &length));
+  assert_int_equal(length, 0);
+  test_sink_always(&rig->sink, TEST_SINK_WRITE, INT64_MIN);
+  assert_int_equal(bw_wake(rig->bw), 0);
+  flush_at_last(rig);
+  assert_int_equal(bw_write(rig->bw, data + kRoom, 1), 1);
+  const char *found = bw_buffer(rig->bw, &length);
+  assert_int_equal(found != NULL, is_unshared); /* shared ones show none */
+  assert_int_equal(length, is_unshared ? 1 : 0);
+  if (is_unshared) assert_int_equal(*found, data[kRoom]);
   test_rig_free(rig);
 }
 
@@ -798,6 +824,60 @@ static void test_background__linger_hands_on_a_part_filled_buffer(void **state) 
   test_rig_free(rig);
 }
 
+static void test_background__linger_hands_on_a_span(void **state) {
+  (void)state;
+  for (int mode = 0; mode < 2; ++mode) { /* inline too */
+    test_rig *rig = BACKGROUND(.flags = mode ? BW_BACKGROUND : 0, .linger_us = 1000);
+    for (int i = 0; i < 2; ++i) {
+      bw_span_t span;
+      assert_int_equal(bw_reserve(rig->bw, 3, &span), 0);
+      memcpy(span.data, i ? "def" : "abc", 3);
+      assert_int_equal(bw_commit(rig->bw, &span, 3), 0);
+      assert_true(test_sink_await_calls(&rig->sink, TEST_SINK_WRITE, (size_t)i + 1));
+    }
+    assert_true(test_sink_holds(&rig->sink, "abcdef", 6));
+    test_rig_free(rig);
+  }
+}
+
+/* While the time of what is in the buffer is up its end is in the hands of a writer that waits. */
+static void test_background__linger_goes_on_after_a_writer_that_waited_for_room(void **state) {
+  (void)state;
+  char data[2 * kRoom + 5];
+  test_rig *rig = BACKGROUND(.flags = BW_BACKGROUND, .linger_us = 1);
+  test_call call = {.bw = rig->bw, .data = data, .length = sizeof data};
+  test_thread writing;
+  test_pattern(data, sizeof data, 5);
+  test_sink_always(&rig->sink, TEST_SINK_WRITE, -EAGAIN);
+  test_thread_start(&writing, test_call_write, &call);
+  assert_true(test_sink_await_calls(&rig->sink, TEST_SINK_WRITE, 1));
+  assert_true(test_others_settle());
+  assert_false(test_thread_finished(&writing));
+  test_sink_always(&rig->sink, TEST_SINK_WRITE, INT64_MIN);
+  assert_int_equal(bw_wake(rig->bw), 0);
+  assert_int_equal(test_thread_join(&writing), sizeof data);
+  assert_true(test_await(is_all_written, rig));
+  assert_true(test_sink_holds(&rig->sink, data, sizeof data));
+  test_rig_free(rig);
+}
+
+static void test_background__linger_goes_on_after_a_held_error(void **state) {
+  (void)state;
+  test_rig *rig = BACKGROUND(.flags = BW_BACKGROUND, .linger_us = 1000);
+  TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_WRITE, -EIO);
+  test_sink_hold(&rig->sink);
+  assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
+  assert_true(test_sink_await_inside(&rig->sink));
+  assert_int_equal(bw_write(rig->bw, "def", 3), 3);
+  test_sink_release(&rig->sink);
+  await_error(rig, -EIO);
+  assert_true(test_others_settle()); /* and its time may be up */
+  assert_int_equal(bw_resume(rig->bw), 0);
+  assert_true(test_await(is_all_written, rig));
+  assert_true(test_sink_holds(&rig->sink, "abcdef", 6));
+  test_rig_free(rig);
+}
+
 static void test_background__linger_needs_a_shared_writer(void **state) {
   (void)state;
   test_sink sink;
@@ -1054,6 +1134,7 @@ int main(void) {
       BOTH(test_background__a_blocking_append_may_be_longer_than_all_buffers),
       BOTH(test_background__an_append_is_taken_whole_or_not_at_all),
       BOTH(test_background__an_append_that_finds_too_little_room_hands_on_the_buffer_being_filled),
+      BOTH(test_background__without_a_buffer_to_fill_there_is_none_to_look_at),
       BOTH(test_background__after_a_flush_there_is_room_in_all_buffers),
       BOTH(test_background__a_span_that_does_not_fit_begins_the_next_buffer),
       BOTH(test_background__a_span_of_the_whole_capacity_always_fits_an_empty_buffer),
@@ -1079,6 +1160,9 @@ int main(void) {
       BOTH(test_background__pressure_is_told_once_per_edge),
       BOTH(test_background__pressure_goes_when_the_unwritten_bytes_are_discarded),
       cmocka_unit_test(test_background__linger_hands_on_a_part_filled_buffer),
+      cmocka_unit_test(test_background__linger_hands_on_a_span),
+      cmocka_unit_test(test_background__linger_goes_on_after_a_writer_that_waited_for_room),
+      cmocka_unit_test(test_background__linger_goes_on_after_a_held_error),
       cmocka_unit_test(test_background__linger_needs_a_shared_writer),
       cmocka_unit_test(test_background__records_of_ten_buffers_stay_contiguous_among_threads),
       cmocka_unit_test(test_background__the_sink_may_not_call_its_writer_but_may_ask_it),

@@ -308,6 +308,19 @@ static void test_batch_writer__out_and_writer_are_needed(void **state) {
   test_rig_free(writer);
 }
 
+static int make_in_child(void *writer) {
+  bw_batch_t *batch = writer;
+  const int code = bw_batch_to_writer(&batch, writer, "\n", NULL);
+  return code == -ECHILD && batch == NULL ? 0 : 1;
+}
+
+static void test_batch_writer__a_child_gets_ECHILD_for_a_writer_of_its_parent(void **state) {
+  test_rig *writer = WRITER(.capacity = 64);
+  (void)state;
+  assert_int_equal(test_in_child(make_in_child, writer->bw), 0);
+  test_rig_free(writer);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       IN_ALL(test_batch_writer__each_item_gets_the_separator),
@@ -323,6 +336,7 @@ int main(void) {
       IN_ALL(test_batch_writer__over_a_file),
       IN_ALL(test_batch_writer__items_are_never_torn_on_a_shared_writer),
       cmocka_unit_test(test_batch_writer__out_and_writer_are_needed),
+      cmocka_unit_test(test_batch_writer__a_child_gets_ECHILD_for_a_writer_of_its_parent),
   };
   return cmocka_run_group_tests_name("batch_writer", tests, NULL, NULL);
 }

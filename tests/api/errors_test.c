@@ -572,6 +572,8 @@ static void test_errors__after_close_everything_is_ESHUTDOWN(void **state) {
   assert_int_equal(bw_poll_flush(rig->bw, NULL), -ESHUTDOWN);
   assert_int_equal(bw_poll_sync(rig->bw, NULL), -ESHUTDOWN);
   assert_int_equal(bw_poll_read(rig->bw, data, sizeof data, NULL), -ESHUTDOWN);
+  assert_int_equal(bw_start_seek(rig->bw, 0, SEEK_SET), -ESHUTDOWN);
+  assert_int_equal(bw_poll_seek(rig->bw, NULL), -ESHUTDOWN);
   assert_int_equal(bw_poll_close(rig->bw, NULL), 0);
   assert_trace(rig, "");
 }

@@ -165,6 +165,11 @@ static void test_fdopen__dev_null_takes_everything(void **state) {
     char data[1000];
     test_pattern(data, sizeof data, 1);
     for (int i = 0; i < 50; ++i) assert_int_equal(bw_write(bw, data, sizeof data), sizeof data);
+    const struct iovec parts[2] = {{data, 300}, {data + 300, 700}};
+    for (int i = 0; i < 50; ++i) assert_int_equal(bw_writev(bw, parts, 2), sizeof data);
+    assert_int_equal(bw_flush(bw), 0);
+    assert_int_equal(bw_position(bw, BW_WRITTEN), 100 * sizeof data);
+    assert_null(bw_context(bw)); /* the sink is ours */
     assert_int_equal(bw_close(bw), 0);
     bw_free(bw);
     close(fd);
@@ -588,6 +593,27 @@ static void test_fdopen__more_parts_than_the_system_takes_at_once_arrive(void **
   }
 }
 
+/* As many as the system takes at once, before the first byte: to it that would be a write of nothing. */
+static void test_fdopen__parts_that_are_empty_are_passed_over(void **state) {
+  (void)state;
+  enum { kEmpty = 3000, kBytes = 600 };
+  for (int mode = 0; mode < kModeCount; ++mode) {
+    const int fd = temporary_file();
+    static char data[kBytes];
+    static struct iovec parts[kEmpty + 2];
+    test_pattern(data, sizeof data, 8);
+    for (int i = 0; i < kEmpty; ++i) parts[i] = (struct iovec){data, 0};
+    parts[kEmpty] = (struct iovec){data, 1};
+    parts[kEmpty + 1] = (struct iovec){data + 1, kBytes - 1};
+    bw_t *bw = open_with(fd, kModes[mode], 512);
+    assert_int_equal(bw_writev(bw, parts, kEmpty + 2), kBytes);
+    assert_int_equal(bw_flush(bw), 0);
+    assert_file_is(fd, data, kBytes);
+    bw_free(bw);
+    close(fd);
+  }
+}
+
 /* ---- Durable --------------------------------------------------------------------------------- */
 
 static void test_fdopen__a_file_is_synced(void **state) {
@@ -825,6 +851,7 @@ int main(void) {
       cmocka_unit_test(test_fdopen__free_does_not_wait_for_a_full_nonblocking_pipe),
       cmocka_unit_test(test_fdopen__a_blocking_pipe_makes_the_writer_wait),
       cmocka_unit_test(test_fdopen__more_parts_than_the_system_takes_at_once_arrive),
+      cmocka_unit_test(test_fdopen__parts_that_are_empty_are_passed_over),
       cmocka_unit_test(test_fdopen__a_file_is_synced),
       cmocka_unit_test(test_fdopen__what_cannot_be_synced_is_no_failure),
       cmocka_unit_test(test_fdopen__a_full_disk_costs_no_accepted_byte),

@@ -211,6 +211,24 @@ static void test_seek_read__seek_at_once_leaves_the_one_remembered(void **state)
   assert_int_equal(bw_tell(rig->bw), 10);
 }
 
+static int64_t poll_seek(void *bw) { return bw_poll_seek(bw, NULL); }
+
+static void test_seek_read__a_seek_remembered_while_another_is_made_comes_next(void **state) {
+  test_rig *rig = *state;
+  test_thread seeking;
+  fixture_open(rig, 16);
+  test_rig_gate(rig, TEST_SINK_HAS(TEST_SINK_SEEK));
+  assert_int_equal(bw_start_seek(rig->bw, 3, SEEK_SET), 0);
+  test_thread_start(&seeking, poll_seek, rig->bw);
+  assert_true(test_gate_await(&rig->gate, 1));
+  assert_int_equal(bw_start_seek(rig->bw, 7, SEEK_SET), 0);
+  test_gate_open(&rig->gate);
+  assert_int_equal(test_thread_join(&seeking), 3);
+  assert_int_equal(bw_poll_seek(rig->bw, NULL), 7);
+  assert_int_equal(bw_poll_seek(rig->bw, NULL), 7);
+  assert_int_equal(test_sink_count(&rig->sink, TEST_SINK_SEEK), 2);
+}
+
 /* ---- Watermarks ------------------------------------------------------------------------------- */
 
 static void test_seek_read__accepted_and_written_are_where_the_seek_went(void **state) {
@@ -371,6 +389,7 @@ int main(void) {
       INLINE_TEST(test_seek_read__a_failed_seek_is_forgotten),
       INLINE_TEST(test_seek_read__writes_may_come_between_start_and_poll),
       INLINE_TEST(test_seek_read__seek_at_once_leaves_the_one_remembered),
+      SHARED_TEST(test_seek_read__a_seek_remembered_while_another_is_made_comes_next),
       INLINE_TEST(test_seek_read__accepted_and_written_are_where_the_seek_went),
       INLINE_TEST(test_seek_read__durable_is_never_more_than_it_was),
       INLINE_TEST(test_seek_read__durable_is_at_most_where_the_seek_went),

@@ -286,6 +286,21 @@ static void test_wait__it_ends_in_time_for_what_never_comes(void **state) {
   }
 }
 
+static void test_wait__a_time_without_end_is_no_time_in_the_past(void **state) {
+  (void)state;
+  for (int mode = 0; mode < 2; ++mode) {
+    test_rig *rig = INLINE_RIG(.flags = mode ? BW_BACKGROUND : 0);
+    test_call call = {.bw = rig->bw, .position = 5, .level = BW_WRITTEN, .timeout_us = INT64_MAX};
+    test_thread waiting;
+    test_thread_start(&waiting, test_call_wait, &call);
+    assert_false(test_thread_settle(&waiting));
+    assert_int_equal(bw_write(rig->bw, "abcde", 5), 5);
+    assert_int_equal(bw_flush(rig->bw), 0);
+    assert_int_equal(test_thread_join(&waiting), 0);
+    test_rig_free(rig);
+  }
+}
+
 static void test_wait__it_gives_the_error_of_the_sink(void **state) {
   (void)state;
   for (int mode = 0; mode < kModeCount; ++mode) {
@@ -888,6 +903,64 @@ static void test_notify__bad_arguments_are_refused_and_never_answered(void **sta
   test_rig_free(rig);
 }
 
+static void test_notify__durable_without_a_way_to_sync_is_refused(void **state) {
+  (void)state;
+  for (int mode = 0; mode < kModeCount; ++mode) {
+    test_rig *rig = RIG(RIG_PLAIN & ~TEST_SINK_HAS(TEST_SINK_SYNC), .capacity = 64, .flags = kModes[mode]);
+    struct notebook *book = notebook_new();
+    assert_int_equal(notify(book, rig->bw, 0, BW_DURABLE), -EOPNOTSUPP);
+    assert_int_equal(bw_write(rig->bw, "abcde", 5), 5);
+    assert_int_equal(notify(book, rig->bw, 5, BW_DURABLE), -EOPNOTSUPP);
+    assert_int_equal(bw_close(rig->bw), 0);
+    test_rig_free(rig);
+    assert_int_equal(answers(book), 0);
+    notebook_free(book);
+  }
+}
+
+/* It has the callback, but what it stands on cannot be synced: a pipe, say. */
+static void test_notify__durable_of_a_sink_whose_sync_cannot_be_done_is_answered_with_that(void **state) {
+  (void)state;
+  for (int mode = 0; mode < kModeCount; ++mode) {
+    test_rig *rig = INLINE_RIG(.flags = kModes[mode]);
+    struct notebook *book = notebook_new();
+    test_sink_always(&rig->sink, TEST_SINK_SYNC, -EOPNOTSUPP);
+    assert_int_equal(bw_write(rig->bw, "abcde", 5), 5);
+    assert_int_equal(notify(book, rig->bw, 5, BW_DURABLE), 0);
+    const bool is_unshared = kModes[mode] & BW_UNSHARED;
+    if (!is_unshared) assert_true(await_answers(book, 1)); /* our thread has tried */
+    assert_int_equal(bw_flush(rig->bw), 0);
+    assert_int_equal(bw_error(rig->bw), 0); /* no failed sync */
+    assert_int_equal(bw_close(rig->bw), 0);
+    test_rig_free_writer(rig);
+    assert_int_equal(answers(book), 1);
+    assert_answer(book, 0, 5, BW_DURABLE, is_unshared ? -ESHUTDOWN : -EOPNOTSUPP);
+    assert_true(test_sink_holds(&rig->sink, "abcde", 5));
+    test_rig_free(rig);
+    notebook_free(book);
+  }
+}
+
+static void test_notify__durable_over_a_sync_that_is_not_ready_is_seen_to_after_a_wake(void **state) {
+  (void)state;
+  for (int mode = 0; mode < 2; ++mode) {
+    test_rig *rig = INLINE_RIG(.flags = mode ? BW_BACKGROUND : 0);
+    struct notebook *book = notebook_new();
+    test_sink_always(&rig->sink, TEST_SINK_SYNC, -EAGAIN);
+    assert_int_equal(bw_write(rig->bw, "abcde", 5), 5);
+    assert_int_equal(notify(book, rig->bw, 5, BW_DURABLE), 0);
+    assert_true(test_sink_await_calls(&rig->sink, TEST_SINK_SYNC, 1));
+    assert_true(test_others_settle());
+    assert_int_equal(answers(book), 0);
+    test_sink_always(&rig->sink, TEST_SINK_SYNC, INT64_MIN);
+    assert_int_equal(bw_wake(rig->bw), 0);
+    assert_true(await_answers(book, 1));
+    assert_answer(book, 0, 5, BW_DURABLE, 0);
+    test_rig_free(rig);
+    notebook_free(book);
+  }
+}
+
 /* ---- bw_notify: BW_UNSHARED ------------------------------------------------------------------ */
 
 enum answering { BY_FLUSH, BY_SYNC, BY_WAIT, BY_POLL, BY_CLOSE, ANSWERING_COUNT };
@@ -975,6 +1048,25 @@ static void test_notify__unshared_cancels_by_seek(void **state) {
   notebook_free(book);
 }
 
+/* What was promised to be durable cannot be any more: a close does not fail for that, and says so to who was promised. */
+static void test_notify__unshared_close_over_a_new_sink_that_cannot_sync_answers(void **state) {
+  (void)state;
+  const bw_sink_t plain = test_sink_ops(RIG_PLAIN & ~TEST_SINK_HAS(TEST_SINK_SYNC));
+  for (int mode = 0; mode < 2; ++mode) {
+    test_rig *rig = INLINE_RIG(.flags = BW_UNSHARED | (mode ? BW_BACKGROUND : 0));
+    struct notebook *book = notebook_new();
+    assert_int_equal(bw_write(rig->bw, "abcde", 5), 5);
+    assert_int_equal(notify(book, rig->bw, 5, BW_DURABLE), 0);
+    assert_int_equal(bw_set_sink(rig->bw, &plain, &rig->other), 0);
+    assert_int_equal(bw_close(rig->bw), 0);
+    assert_int_equal(answers(book), 1);
+    assert_answer(book, 0, 5, BW_DURABLE, -ESHUTDOWN);
+    assert_true(test_sink_holds(&rig->other, "abcde", 5));
+    test_rig_free(rig);
+    notebook_free(book);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_position__each_level_moves_when_its_step_is_done),
@@ -989,6 +1081,7 @@ int main(void) {
       cmocka_unit_test(test_wait__with_no_time_it_does_nothing),
       cmocka_unit_test(test_wait__it_waits_in_a_nonblock_writer_too),
       cmocka_unit_test(test_wait__it_ends_in_time_for_what_never_comes),
+      cmocka_unit_test(test_wait__a_time_without_end_is_no_time_in_the_past),
       cmocka_unit_test(test_wait__it_gives_the_error_of_the_sink),
       cmocka_unit_test(test_wait__a_failed_sync_is_its_answer_for_ever),
       cmocka_unit_test(test_wait__durable_tells_that_the_sink_cannot_sync),
@@ -1019,10 +1112,14 @@ int main(void) {
       cmocka_unit_test(test_notify__a_failed_sync_answers_durable_for_ever),
       cmocka_unit_test(test_notify__in_it_the_writer_may_be_called_and_nothing_waits),
       cmocka_unit_test(test_notify__bad_arguments_are_refused_and_never_answered),
+      cmocka_unit_test(test_notify__durable_without_a_way_to_sync_is_refused),
+      cmocka_unit_test(test_notify__durable_of_a_sink_whose_sync_cannot_be_done_is_answered_with_that),
+      cmocka_unit_test(test_notify__durable_over_a_sync_that_is_not_ready_is_seen_to_after_a_wake),
       cmocka_unit_test(test_notify__unshared_answers_come_from_the_owners_own_calls),
       cmocka_unit_test(test_notify__unshared_answers_never_come_inside_notify_or_a_write),
       cmocka_unit_test(test_notify__unshared_background_answers_come_from_the_owner_too),
       cmocka_unit_test(test_notify__unshared_cancels_by_seek),
+      cmocka_unit_test(test_notify__unshared_close_over_a_new_sink_that_cannot_sync_answers),
   };
   return cmocka_run_group_tests_name("wait_notify", tests, NULL, NULL);
 }

@@ -312,6 +312,39 @@ static void test_wait_list__a_waker_with_two_wishes_is_called_by_the_first(void 
   }
 }
 
+// Taken for the same it would be forgotten.
+static void test_wait_list__a_wish_that_differs_in_anything_is_another(void **) {
+  const Pending wish{.mask = bwlib::kForLevel, .position = 20};
+  bwlib::FlushBuffer<> buffer;
+  Pending others[8] = {wish, wish, wish, wish, wish, wish, wish, wish};
+  others[0].position = 10;
+  others[1].mask |= bwlib::kForRoom;
+  others[2].level = 1;
+  others[3].turn = 1;
+  others[4].wakes = 1;
+  others[5].buffers = 1;
+  others[6].buffer = &buffer;
+  others[7].goal = 1;
+  for (const Pending &other : others) assert_false(wish == other);
+  Bench bench;
+  bench.list.add_waker(waker(1), wish);
+  bench.list.add_waker(waker(1), others[0]);
+  bench.world.position.store(10, std::memory_order_release);
+  bench.list.signal(bwlib::kForLevel);
+  assert_non_null(bench.next());
+}
+
+// It is as good as called: the poll that adds it again has looked after what made it due.
+static void test_wait_list__a_waker_that_is_due_is_not_added(void **) {
+  Bench bench;
+  bench.list.add_waker(waker(1), {.mask = bwlib::kForRoom});
+  bench.change(bwlib::kForRoom);
+  assert_int_equal(bench.list.add_waker(waker(1), {.mask = bwlib::kForSink}), 0);
+  assert_non_null(bench.next());
+  bench.change(bwlib::kForSink);
+  assert_null(bench.next());
+}
+
 static void test_wait_list__the_same_function_with_another_argument_is_another_waker(void **) {
   Bench bench;
   bench.list.add_waker(waker(1), {.mask = bwlib::kForRoom});
@@ -527,6 +560,8 @@ int main() {
       cmocka_unit_test(test_wait_list__a_waker_is_called_once_for_one_wait),
       cmocka_unit_test(test_wait_list__a_waker_that_waits_is_not_added_twice),
       cmocka_unit_test(test_wait_list__a_waker_with_two_wishes_is_called_by_the_first),
+      cmocka_unit_test(test_wait_list__a_wish_that_differs_in_anything_is_another),
+      cmocka_unit_test(test_wait_list__a_waker_that_is_due_is_not_added),
       cmocka_unit_test(test_wait_list__the_same_function_with_another_argument_is_another_waker),
       cmocka_unit_test(test_wait_list__another_function_with_the_same_argument_is_another_waker),
       cmocka_unit_test(test_wait_list__wakers_are_called_oldest_first),
