@@ -72,6 +72,27 @@ static void test_descriptors__are_close_on_exec_and_go_with_close(void **state) 
   }
 }
 
+/* A program without standard streams: what it prints must not get into our files. */
+static int opens_without_streams(void *arg) {
+  file_rig *rig = arg;
+  close(STDIN_FILENO);
+  close(STDOUT_FILENO);
+  if (open_in_child(rig, O_RDWR | O_CREAT)) return 1;
+  for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; ++fd) {
+    struct stat about;
+    CHILD_CHECK(fstat(fd, &about) != 0 || !S_ISREG(about.st_mode));
+  }
+  CHILD_CHECK(bw_write(rig->bw, data, kBytes) == kBytes);
+  CHILD_CHECK(bw_close(rig->bw) == 0);
+  bw_free(rig->bw);
+  CHILD_CHECK(file_has(rig->path, data, kBytes));
+  return 0;
+}
+
+static void test_descriptors__never_take_the_place_of_a_standard_stream(void **state) {
+  assert_int_equal(file_in_child(opens_without_streams, *state), 0);
+}
+
 /* How many threads of ours there are. *all_masked: each blocks all signals that can be blocked. */
 static int count_threads(bool *all_masked) {
   DIR *tasks = opendir("/proc/self/task");
@@ -211,6 +232,12 @@ static int lose_descriptors(file_rig *rig, enum whose whose) {
   CHILD_CHECK(bw_sync(rig->bw) == 0);
   for (int fd = 3; fd < FILE_DESCRIPTORS_MOST; ++fd)
     if (is_ours(fd, before, whose)) close(fd);
+  if (whose == kOfTheFile) {
+    CHILD_CHECK(bw_seek(rig->bw, 0, SEEK_DATA) == -EBADF);
+    CHILD_CHECK(bw_seek(rig->bw, 0, SEEK_END) == -EBADF);
+    CHILD_CHECK(bw_read(rig->bw, data + half, 1) == -EBADF);
+    CHILD_CHECK(bw_tell(rig->bw) == (int64_t)half);
+  }
   use_writer(rig);
   CHILD_CHECK(file_has_at(rig->path, 0, data, half));
   return 0;
@@ -579,6 +606,7 @@ int main(int argc, char **argv) {
   enum { kNotUnshared = FILE_ENGINES | FILE_CACHES | FILE_DRIVERS };
   static const file_test tests[] = {
       FILE_TEST(test_descriptors__are_close_on_exec_and_go_with_close, FILE_WAYS),
+      FILE_TEST(test_descriptors__never_take_the_place_of_a_standard_stream, FILE_WAYS),
       FILE_TEST(test_threads__of_ours_have_names_and_take_no_signal, FILE_WAYS),
       FILE_TEST(test_strangers__with_the_numbers_of_our_file_are_left_alone, FILE_WAYS | FILE_SHAPES),
       FILE_TEST(test_strangers__with_our_other_numbers_are_left_alone, FILE_WAYS),

@@ -140,6 +140,7 @@ static void test_oflags__must_allow_writing(void **state) {
   file_put(rig->path, "old", 3);
   assert_int_equal(file_rig_try(rig, O_RDONLY | O_TRUNC, &options), -EINVAL);
   assert_int_equal(file_rig_try(rig, O_PATH, &options), -EINVAL);
+  assert_int_equal(file_rig_try(rig, O_PATH | O_RDWR, &options), -EINVAL);
   assert_int_equal(file_rig_try(rig, O_WRONLY | O_RDWR, &options), -EINVAL); /* the kernel's "neither" */
   assert_null(rig->bw);
   assert_true(file_has(rig->path, "old", 3));
@@ -252,6 +253,29 @@ static void test_kind__a_temporary_file_can_be_made_by_us(void **state) {
   assert_int_equal(bw_seek(rig->bw, 0, SEEK_SET), 0);
   assert_int_equal(bw_read(rig->bw, found, sizeof found), sizeof found);
   assert_memory_equal(found, data, sizeof data);
+  file_rig_close(rig);
+}
+
+static void test_kind__a_temporary_file_is_never_created_by_name(void **state) {
+  file_rig *rig = *state;
+  const bw_options_t options = file_rig_options(rig);
+  assert_int_equal(bw_open(&rig->bw, rig->directory, O_TMPFILE | O_CREAT | O_RDWR, 0600, &options), -EINVAL);
+  assert_null(rig->bw);
+}
+
+static void test_kind__a_file_whose_directory_is_gone_can_be_synced(void **state) {
+  file_rig *rig = *state;
+  char directory[PATH_MAX], path[PATH_MAX + 8];
+  const bw_options_t options = file_rig_options(rig);
+  snprintf(directory, sizeof directory, "%s", file_rig_path(rig, "gone"));
+  snprintf(path, sizeof path, "%s/file", directory);
+  assert_int_equal(mkdir(directory, 0700), 0);
+  assert_int_equal(bw_open(&rig->bw, path, O_RDWR | O_CREAT, 0600, &options), 0);
+  assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(rmdir(directory), 0);
+  assert_int_equal(bw_sync(rig->bw), 0);
+  assert_int_equal(bw_position(rig->bw, BW_DURABLE), 3);
   file_rig_close(rig);
 }
 
@@ -667,6 +691,37 @@ static void test_span__nothing_of_an_open_one_is_written(void **state) {
   file_rig_close(rig);
 }
 
+static void test_span__who_waits_for_one_goes_on_over_a_new_sink(void **state) {
+  file_rig *rig = *state;
+  int64_t (*const calls[])(void *) = {test_call_flush, test_call_sync};
+  static const char all[] = "before(spanbehind";
+  for (size_t i = 0; i < sizeof calls / sizeof calls[0]; ++i) {
+    static test_sink sink;
+    bw_span_t span;
+    test_thread thread;
+    test_sink_init(&sink);
+    const bw_sink_t ops = test_sink_ops(RIG_PLAIN);
+    file_rig_open(rig, O_RDWR | O_CREAT | O_TRUNC);
+    assert_int_equal(bw_write(rig->bw, all, 6), 6);
+    assert_int_equal(bw_reserve(rig->bw, 5, &span), 0);
+    assert_int_equal(bw_write(rig->bw, all + 11, 6), 6);
+    test_call call = {.bw = rig->bw};
+    test_thread_start(&thread, calls[i], &call);
+    assert_false(test_thread_settle(&thread));
+    assert_int_equal(bw_set_sink(rig->bw, &ops, &sink), 0);
+    memcpy(span.data, all + 6, 5);
+    assert_int_equal(bw_commit(rig->bw, &span, 5), 0);
+    assert_int_equal(test_thread_join(&thread), 0);
+    const int64_t size = file_size(rig->path);
+    assert_true(size == 0 || size == 6); /* what was before the span may have gone to the file */
+    assert_true(file_has(rig->path, all, (size_t)size));
+    assert_true(test_sink_holds(&sink, all + size, 17 - (size_t)size));
+    assert_int_equal(test_sink_count(&sink, TEST_SINK_SYNC), calls[i] == test_call_sync);
+    file_rig_close(rig);
+    test_sink_destroy(&sink);
+  }
+}
+
 static void test_span__an_unshared_one_may_be_used_in_part(void **state) {
   file_rig *rig = *state;
   file_model model = {NULL, 0, 0};
@@ -691,6 +746,51 @@ static void test_span__an_unshared_one_may_be_used_in_part(void **state) {
   free(model.bytes);
 }
 
+/* ---- Inside a visit -------------------------------------------------------------------------- */
+
+struct visit {
+  bw_t *bw;
+  int64_t codes[12];
+  int count;
+  int events;
+};
+
+static void call_inside(void *arg, const void *bytes, size_t length) {
+  struct visit *visit = arg;
+  bw_t *bw = visit->bw;
+  char text[4];
+  int n = 0;
+  (void)bytes;
+  (void)length;
+  visit->codes[n++] = bw_flush(bw);
+  visit->codes[n++] = bw_sync(bw);
+  visit->codes[n++] = bw_poll_sync(bw, NULL);
+  visit->codes[n++] = bw_seek(bw, 0, SEEK_SET);
+  visit->codes[n++] = bw_read(bw, text, sizeof text);
+  visit->codes[n++] = bw_wait(bw, 3, BW_DURABLE, -1);
+  visit->codes[n++] = bw_discard(bw);
+  visit->codes[n++] = bw_resume(bw);
+  visit->codes[n++] = bw_unwritten(bw, NULL, NULL);
+  visit->codes[n++] = bw_close(bw);
+  visit->count = n;
+  visit->events = bw_poll_events(bw);
+}
+
+static void test_visit__the_writer_is_off_limits_inside(void **state) {
+  file_rig *rig = *state;
+  struct visit visit = {.bw = NULL};
+  file_rig_open(rig, O_RDWR | O_CREAT);
+  visit.bw = rig->bw;
+  assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
+  assert_int_equal(bw_unwritten(rig->bw, call_inside, &visit), 3);
+  assert_int_equal(visit.count, 10);
+  for (int i = 0; i < visit.count; ++i) assert_int_equal(visit.codes[i], -EDEADLK);
+  assert_int_equal(visit.events, file_rig_is_driven(rig) ? -EDEADLK : -EOPNOTSUPP);
+  assert_int_equal(bw_sync(rig->bw), 0);
+  file_rig_close(rig);
+  assert_true(file_has(rig->path, "abc", 3));
+}
+
 int main(int argc, char **argv) {
   static const file_test tests[] = {
       FILE_TEST(test_open__options_are_checked_before_the_file_is_made, FILE_ENGINES),
@@ -705,6 +805,8 @@ int main(int argc, char **argv) {
       FILE_TEST(test_kind__a_file_without_a_name_is_a_file, FILE_WAYS),
       FILE_TEST(test_kind__a_memfd_is_a_file, FILE_WAYS),
       FILE_TEST(test_kind__a_temporary_file_can_be_made_by_us, FILE_WAYS),
+      FILE_TEST(test_kind__a_temporary_file_is_never_created_by_name, FILE_ENGINES),
+      FILE_TEST(test_kind__a_file_whose_directory_is_gone_can_be_synced, FILE_WAYS),
       FILE_TEST(test_kind__a_pipe_is_what_fdopen_makes, FILE_WAYS),
       FILE_TEST(test_kind__a_fifo_is_what_fdopen_makes, FILE_WAYS),
       FILE_TEST(test_kind__a_device_is_what_fdopen_makes, FILE_WAYS),
@@ -720,8 +822,10 @@ int main(int argc, char **argv) {
       FILE_TEST(test_span__any_length_fits_at_any_position, FILE_WAYS | FILE_SHAPES),
       FILE_TEST(test_span__bad_lengths_are_refused, FILE_WAYS | FILE_SHAPES),
       FILE_TEST(test_span__nothing_of_an_open_one_is_written, FILE_ENGINES | FILE_CACHES | FILE_DRIVERS),
+      FILE_TEST(test_span__who_waits_for_one_goes_on_over_a_new_sink, FILE_ENGINES | FILE_CACHES),
       FILE_TEST_WITH(test_span__an_unshared_one_may_be_used_in_part, FILE_ENGINES | FILE_CACHES | FILE_DRIVERS,
                      BW_UNSHARED),
+      FILE_TEST(test_visit__the_writer_is_off_limits_inside, FILE_WAYS),
   };
   return FILE_TESTS_RUN("file", tests, argc, argv);
 }

@@ -951,6 +951,29 @@ static void test_interplay__who_waits_for_room_keeps_nobody_from_discarding(void
   for (size_t i = 0; i < LENGTH(kCrowding); ++i) discard_all(&kCrowding[i]);
 }
 
+/* Who takes over came first; only then the sink, which was asked before, says that it is not ready. */
+static void test_interplay__who_waits_for_room_makes_way_when_the_sink_gets_unready(void **state) {
+  (void)state;
+  int64_t (*const calls[])(void *) = {call_unwritten, call_set_sink, test_call_discard};
+  for (size_t i = 0; i < LENGTH(calls); ++i) {
+    struct crowded *crowded = crowded_new();
+    assert_int_equal(bw_lane(&crowded->lane, crowded->rig->bw, NULL), 0);
+    test_rig_gate(crowded->rig, TEST_SINK_HAS(TEST_SINK_WRITE));
+    test_thread_start(&crowded->waiting, crowded_write, crowded);
+    assert_true(test_gate_await(&crowded->rig->gate, 1));
+    assert_false(test_thread_settle(&crowded->waiting));
+    start_waiting(&crowded->rescuing, calls[i], &crowded->rescue);
+    test_gate_open(&crowded->rig->gate);
+    if (!test_await(has_finished, &crowded->rescuing)) fail_msg("a call does not return");
+    const int64_t answer = test_thread_join(&crowded->rescuing);
+    const size_t forgotten = calls[i] == test_call_discard ? (size_t)answer : 0;
+    crowded_end(crowded);
+    test_sink *sink = calls[i] == call_set_sink ? &crowded->other : &crowded->rig->sink;
+    assert_true(test_sink_holds(sink, crowded->data + forgotten, kAll - forgotten));
+    crowded_free(crowded);
+  }
+}
+
 static void test_interplay__a_reservation_that_waits_goes_on_waiting_after_a_look_at_the_unwritten(void **state) {
   (void)state;
   visit_the_unwritten(&kReserving);
@@ -1584,6 +1607,7 @@ int main(void) {
       cmocka_unit_test(test_interplay__who_waits_for_room_keeps_nobody_from_the_unwritten_bytes),
       cmocka_unit_test(test_interplay__who_waits_for_room_keeps_no_new_sink_away),
       cmocka_unit_test(test_interplay__who_waits_for_room_keeps_nobody_from_discarding),
+      cmocka_unit_test(test_interplay__who_waits_for_room_makes_way_when_the_sink_gets_unready),
       cmocka_unit_test(test_interplay__who_waits_for_all_to_be_written_keeps_no_new_sink_away),
       cmocka_unit_test(test_interplay__an_error_of_the_old_sink_is_not_held_after_it_was_replaced),
       BOTH(test_interplay__a_sync_asks_the_sink_in_place_for_all_that_was_written),
