@@ -26,6 +26,22 @@ grep -Eq ' records of 4096 bytes from 2 threads in [0-9.]+ s: [0-9]+ records/s, 
   fail "no result: $(cat err)"
 [ $(($(stat -c %s out) % 4096)) -eq 0 ] || fail 'a record is torn'
 
+expect 0 "$bw" bench --seconds .1 --threads 2 --lanes out
+grep -Eq ' from 2 threads with lanes in ' err || fail "no word of lanes: $(cat err)"
+
+# A signal ends it, and what is in the file is whole.
+if env --default-signal=INT true 2>/dev/null; then
+  rm out
+  env --default-signal=INT "$bw" bench --record 64 out 2>err &
+  until_true test -s out
+  kill -s INT $!
+  status=0
+  wait $! || status=$?
+  [ "$status" -eq 130 ] || fail "status $status after SIGINT: $(cat err)"
+  grep -Eq '^bw: out: [1-9][0-9]* records of 64 bytes from [0-9]+ threads in ' err || fail "no result: $(cat err)"
+  [ $(($(stat -c %s out) % 64)) -eq 0 ] || fail 'a record is torn'
+fi
+
 expect 0 "$bw" bench --commit --bytes 10K out
 grep -Eq ' commits/s, until durable p50 .*, p99 .*, p99.9 .*, max ' err || fail "no times: $(cat err)"
 

@@ -20,6 +20,7 @@ for bytes in 0 1 4095 4096 4097 1048575 1048576 1048577 9000003; do
   copy "$bytes"
   copy "$bytes" --engine pwrite
   copy "$bytes" --buffered
+  copy "$bytes" --direct
 done
 copy 1000001 -b 4K -n 2
 copy 1000001 -b 4K -n 1

@@ -17,6 +17,15 @@ seq 1 100000 | cmp - in
 expect 1 "$bw" /dev/full <in
 expect_message "No space left on device: 0 bytes were written, $(stat -c %s in) were lost$"
 
+expect 1 "$bw" bench --bytes 1K nowhere/out
+expect_message '^bw: nowhere/out: No such file or directory$'
+for words in --help --version 'bench --help' 'bench -q --json --bytes 1K out'; do
+  # shellcheck disable=SC2086
+  expect 1 "$bw" $words >/dev/full
+  expect_message '^bw: standard output: No space left on device$'
+done
+rm out
+
 # A reader that goes away: no SIGPIPE, but a message.
 mkfifo fifo
 head -c 1 <fifo >/dev/null &

@@ -32,6 +32,14 @@ rm -f disk/out
 expect 1 "$bw" bench --bytes 2M disk/out
 expect_message '^bw: disk/out: No space left on device: '
 
+for option in --commit --lanes '--sync --threads 3' '--commit --lanes'; do
+  rm -f disk/out
+  # shellcheck disable=SC2086
+  expect 1 "$bw" bench --record 1000 --bytes 2M $option disk/out
+  expect_message '^bw: disk/out: No space left on device: '
+  has_size disk/out "$(number 'bytes were written')" || fail "$(stat -c %s disk/out) bytes are in the file: $(cat err)"
+done
+
 # Once bw has ended, nothing of it holds the filesystem.
 umount disk || fail 'the disk is busy'
 trap 'rm -rf "$work"' EXIT

@@ -15,6 +15,10 @@ wait $!
 grep -aq 'bw: out: [0-9]* bytes in ' screen || fail "no summary: $(cat screen)"
 cmp in out
 
+script -qfec "'$bw' bench --seconds 0.7 out" screen >/dev/null 2>&1 </dev/null
+grep -aEq 'buffers +[0-9]+% full' screen || fail "no progress of a benchmark: $(cat screen)"
+grep -aq 'bw: out: [0-9]* records of ' screen || fail "no result: $(cat screen)"
+
 script -qfec "'$bw' -q out <fifo" screen >/dev/null 2>&1 </dev/null &
 exec 3>fifo
 seq 1 10000 >&3

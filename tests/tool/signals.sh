@@ -54,11 +54,16 @@ exec 3>&-
 expect_end 0
 cmp in out
 
-# Nobody reads: only another signal ends it, and it says what is lost.
+# Nobody reads: only another signal ends it, but for SIGHUP, and it says what is lost.
 run - </dev/zero >fifo 2>err &
 pid=$!
 exec 3<fifo
 head -c 1 <&3 >/dev/null # by now a whole buffer is being written, more than the pipe holds
+for _ in 1 2; do
+  kill -s HUP "$pid"
+  sleep 0.6
+done
+kill -s 0 "$pid" || fail 'a second SIGHUP has ended it'
 until_dead() {
   kill -s INT "$pid" 2>/dev/null || return 0
   sleep 0.6

@@ -29,7 +29,7 @@ refuse bench --threads 0 out
 refuse bench --threads x out
 refuse bench --record 0 out
 refuse bench --bytes 0 out
-for seconds in 0 -1 x 1x nan inf; do
+for seconds in 0 -1 x 1x nan inf . 1e10; do
   refuse bench --seconds "$seconds" out
 done
 
