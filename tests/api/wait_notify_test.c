@@ -1048,7 +1048,7 @@ static void test_notify__unshared_cancels_by_seek(void **state) {
   notebook_free(book);
 }
 
-/* What was promised to be durable cannot be any more: a close does not fail for that, and says so to who was promised. */
+/* What was promised to be durable cannot be any more: a close does not fail for that, and tells who was promised. */
 static void test_notify__unshared_close_over_a_new_sink_that_cannot_sync_answers(void **state) {
   (void)state;
   const bw_sink_t plain = test_sink_ops(RIG_PLAIN & ~TEST_SINK_HAS(TEST_SINK_SYNC));
