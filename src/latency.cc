@@ -26,13 +26,10 @@ bw_latency_t Latency::read() const noexcept {
   result.count = count_.load(std::memory_order_relaxed);
   result.max_ns = max_ns_.load(std::memory_order_relaxed);
   const auto quantile = [&](std::uint64_t per_mille) {
-    const std::uint64_t rank = (total * per_mille + 999) / 1000;
-    std::uint64_t seen = 0;
-    for (unsigned index = 0; index < kBuckets; ++index) {
-      seen += counts[index];
-      if (seen >= rank && seen > 0) return std::min(middle(index), result.max_ns);
-    }
-    return result.max_ns;
+    const std::uint64_t rank = (total * per_mille + 999) / 1000; // 1 to total
+    unsigned index = 0;
+    for (std::uint64_t seen = counts[0]; seen < rank; seen += counts[index]) ++index;
+    return std::min(middle(index), result.max_ns);
   };
   if (total == 0) return result;
   result.p50_ns = quantile(500);
