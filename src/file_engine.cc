@@ -50,7 +50,7 @@ int FileEngine::open_file(const char *path, int oflags, unsigned mode, const bw_
   wanted_engine_ = options.engine;
   first_position_ = is_append_ ? size : 0;
   is_fresh_ = oflags & (O_CREAT | O_TRUNC);
-  needs_directory_ = (oflags & O_CREAT) && (oflags & O_TMPFILE) != O_TMPFILE;
+  needs_directory_ = oflags & O_CREAT;
   is_step_ours_ = options.preallocate == 0;
   step_ = is_append_ || options.preallocate == UINT64_MAX ? 0 : is_step_ours_ ? kFirstStep : options.preallocate;
   if (!is_append_ && !(options.flags & BW_BUFFERED) && direct_fits()) is_direct_ = handles_.add_direct() == 0;

@@ -458,7 +458,6 @@ int Writer::make_room(Op &op, std::uint64_t bytes) noexcept {
 // A polled list for a plain sink: one large slice goes past the buffer, else whole slices while they fit.
 std::int64_t Writer::put_slices_once(Op &op, Parts &parts) noexcept {
   parts.skip_empty();
-  if (parts.left() == 0) return 0;
   const std::uint64_t first = parts.front_length();
   if (const int code = make_room(op, first)) return code;
   if (first >= capacity_) {

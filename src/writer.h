@@ -146,7 +146,7 @@ class Writer {
                                 std::uint64_t &accepted) noexcept;
   int flush_from_lane(Patience patience, const bw_waker_t &waker) noexcept;
   int sync_from_lane(Patience patience, const bw_waker_t &waker) noexcept;
-  bool may_have_lanes() const noexcept { return !unshared_ && !parent_; }
+  bool may_have_lanes() const noexcept { return !unshared_; } // lanes are unshared too
   // A lane is about to be made: 0, -EDEADLK, -ESHUTDOWN. drop_lane(): it could not be made.
   int add_lane() noexcept;
   void drop_lane() noexcept;

@@ -391,7 +391,6 @@ int Writer::sync_until(Op &op, std::int64_t target, std::uint64_t begun) noexcep
   };
   for (;;) {
     if (is_mine()) return -EDEADLK;
-    if (span_open_) return -EBUSY;
     if (closed_.load(std::memory_order_acquire)) return -ESHUTDOWN;
     if (const int code = sync_error_.load(std::memory_order_acquire)) return code;
     if (is_served()) return 0;
