@@ -246,6 +246,25 @@ static void test_batch_poll__polls_do_not_wait_for_a_flush_of_the_sink_that_runs
   batch_rig_free(rig);
 }
 
+/* Whoever of them closes it, all hear that it is closed. */
+static void test_batch_poll__several_closes_at_once_close_once(void **state) {
+  enum { kClosing = 4 };
+  for (int round = 0; round < 20; ++round) {
+    batch_rig *rig = BATCH_RIG(state, .max_items = 2);
+    batch_call call = {.rig = rig};
+    test_thread closing[kClosing];
+    batch_rig_gate(rig, BATCH_KIND(BATCH_FLUSH));
+    assert_int_equal(batch_rig_send(rig, "1"), 0);
+    for (int i = 0; i < kClosing; ++i) test_thread_start(&closing[i], batch_call_close, &call);
+    assert_true(test_gate_await(&rig->gate, 1));
+    test_gate_open(&rig->gate);
+    for (int i = 0; i < kClosing; ++i) assert_int_equal(test_thread_join(&closing[i]), 0);
+    assert_int_equal(batch_rig_count(rig, BATCH_CLOSE), 1);
+    assert_delivered(rig, "1:ok");
+    batch_rig_free(rig);
+  }
+}
+
 static void close_in_write(batch_rig *rig, enum batch_kind kind) {
   if (kind == BATCH_OFFER) (void)bw_batch_poll_close(rig->batch, NULL);
 }
@@ -673,6 +692,7 @@ int main(void) {
       IN_ALL(test_batch_poll__flush_asks_a_sinks_flush_that_is_not_ready_after_a_wake),
       IN_ALL(test_batch_poll__flush_gives_the_code_of_the_sinks_flush),
       IN_SHARED(test_batch_poll__polls_do_not_wait_for_a_flush_of_the_sink_that_runs),
+      IN_SHARED(test_batch_poll__several_closes_at_once_close_once),
       IN_INLINE(test_batch_poll__ready_finds_a_close_that_came_while_it_offered),
       IN_ALL(test_batch_poll__close_refuses_items_from_its_start),
       IN_ALL(test_batch_poll__close_gives_the_code_of_the_sinks_close),

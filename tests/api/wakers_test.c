@@ -364,6 +364,47 @@ static void test_wakers__in_them_the_writer_may_be_called_and_nothing_waits(void
   test_rig_free(rig);
 }
 
+struct repairing {
+  test_rig *rig;
+  atomic_int done;
+  int64_t unwritten, discard, set_sink;
+};
+
+static void repair_inside(void *arg) {
+  struct repairing *repairing = arg;
+  const bw_sink_t ops = test_sink_ops(RIG_PLAIN);
+  repairing->unwritten = bw_unwritten(repairing->rig->bw, NULL, NULL);
+  repairing->discard = bw_discard(repairing->rig->bw);
+  repairing->set_sink = bw_set_sink(repairing->rig->bw, &ops, &repairing->rig->other);
+  atomic_store(&repairing->done, 1);
+}
+
+/* Elsewhere these wait for a call of the sink that is running. */
+static void test_wakers__in_them_repairs_do_not_wait_for_the_sink(void **state) {
+  test_rig *rig = MODE_RIG(state, .linger_us = 0);
+  struct repairing repairing = {.rig = rig};
+  test_waker waker = {.hook = repair_inside, .hook_arg = &repairing};
+  const bw_waker_t wake = test_waker_of(&waker);
+  test_call call = {.bw = rig->bw};
+  test_thread flushing;
+  char byte;
+  TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_READ, -EAGAIN);
+  assert_int_equal(bw_poll_read(rig->bw, &byte, 1, &wake), -EAGAIN);
+  assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
+  test_sink_hold(&rig->sink);
+  test_thread_start(&flushing, test_call_flush, &call);
+  assert_true(test_sink_await_inside(&rig->sink));
+  assert_int_equal(bw_wake(rig->bw), 0);
+  assert_true(test_await_at_least(&repairing.done, 1));
+  test_sink_release(&rig->sink);
+  assert_int_equal(test_thread_join(&flushing), 0);
+  assert_int_equal(repairing.unwritten, -EAGAIN);
+  assert_int_equal(repairing.discard, -EAGAIN);
+  assert_int_equal(repairing.set_sink, -EAGAIN);
+  assert_true(test_sink_holds(&rig->sink, "abc", 3));
+  test_rig_free(rig);
+}
+
 struct flushing {
   bw_t *bw;
   atomic_int done;
@@ -525,6 +566,7 @@ int main(void) {
       IN(Inline, test_wakers__unwake_of_one_that_waits_again_waits_for_its_running_call),
       IN_SHARED(test_wakers__a_waker_may_take_itself_back_and_does_not_wait_for_itself),
       IN(Background, test_wakers__in_them_the_writer_may_be_called_and_nothing_waits),
+      IN_SHARED(test_wakers__in_them_repairs_do_not_wait_for_the_sink),
       IN(Inline, test_wakers__an_inline_waker_may_do_the_work_itself),
       IN(InlineUnshared, test_wakers__an_inline_waker_may_do_the_work_itself),
       IN_SHARED(test_wakers__eight_polling_threads_are_each_woken_exactly_once),
