@@ -405,6 +405,19 @@ static void test_errors__discard_ends_a_held_ESINK(void **state) {
   assert_trace(rig, "write(3) flush");
 }
 
+static void test_errors__an_answer_too_low_for_a_code_is_ESINK(void **state) {
+  test_rig *rig = *state;
+  fixture_open(rig, 8);
+  assert_int_equal(fixture_write(rig, "abc"), 3);
+  TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_WRITE, (int64_t)INT32_MIN - 1);
+  assert_int_equal(bw_flush(rig->bw), BW_ESINK);
+  assert_int_equal(bw_error(rig->bw), BW_ESINK);
+  assert_int_equal(bw_discard(rig->bw), 3);
+  TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_SEEK, INT64_MIN + 1);
+  assert_int_equal(bw_seek(rig->bw, 1, SEEK_SET), BW_ESINK);
+  assert_int_equal(bw_error(rig->bw), BW_ESINK);
+}
+
 static void test_errors__ESINK_from_a_bypassing_write_is_held(void **state) {
   test_rig *rig = *state;
   fixture_open(rig, 2);
@@ -743,6 +756,7 @@ int main(void) {
       INLINE_TEST(test_errors__free_calls_no_sink_that_failed_in_an_unknown_state),
       INLINE_TEST(test_errors__set_sink_ends_a_held_ESINK),
       INLINE_TEST(test_errors__discard_ends_a_held_ESINK),
+      INLINE_TEST(test_errors__an_answer_too_low_for_a_code_is_ESINK),
       INLINE_TEST(test_errors__ESINK_from_a_bypassing_write_is_held),
       INLINE_TEST(test_errors__ESINK_from_a_bypassing_poll_is_held),
       INLINE_TEST(test_errors__a_list_claimed_beyond_its_length_is_held),

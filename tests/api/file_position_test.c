@@ -531,6 +531,21 @@ static void test_space__reserved_ahead_is_given_back(void **state) {
     }
 }
 
+static void test_space__more_than_there_are_positions_is_not_reserved(void **state) {
+  file_rig *rig = *state;
+  static char data[100000];
+  bw_options_t options = file_rig_options(rig);
+  options.preallocate = INT64_MAX;
+  test_pattern(data, sizeof data, 3);
+  assert_int_equal(file_rig_try(rig, O_RDWR | O_CREAT, &options), 0);
+  assert_int_equal(bw_write(rig->bw, data, sizeof data), sizeof data);
+  assert_int_equal(bw_flush(rig->bw), 0);
+  assert_true(file_has(rig->path, data, sizeof data));
+  assert_true(file_blocks(rig->path) < 1 << 20);
+  file_rig_close(rig);
+  assert_true(file_has(rig->path, data, sizeof data));
+}
+
 static void test_space__a_file_that_others_made_longer_keeps_their_bytes(void **state) {
   file_rig *rig = *state;
   bw_options_t options = file_rig_options(rig);
@@ -688,6 +703,7 @@ int main(int argc, char **argv) {
       FILE_TEST(test_append__two_writers_of_one_process_lose_nothing, FILE_WAYS | FILE_SHAPES),
       FILE_TEST(test_space__reserved_ahead_is_given_back, FILE_WAYS),
       FILE_TEST(test_space__a_file_that_others_made_longer_keeps_their_bytes, FILE_WAYS),
+      FILE_TEST(test_space__more_than_there_are_positions_is_not_reserved, FILE_ENGINES | FILE_CACHES),
       FILE_TEST(test_mix__any_sequence_leaves_what_the_model_says, FILE_WAYS | FILE_SHAPES),
   };
   return FILE_TESTS_RUN("file_position", tests, argc, argv);

@@ -362,6 +362,28 @@ static void test_lanes__an_error_that_a_background_parent_holds_comes_through(vo
   test_rig_free(rig);
 }
 
+/* The parent's sink broke, not the lane's: it is the parent that holds the error and can be repaired. */
+static void test_lanes__ESINK_is_the_parents(void **state) {
+  (void)state;
+  for (int mode = 0; mode < 2; ++mode) {
+    test_rig *rig = RIG(RIG_PLAIN, .capacity = 64, .flags = mode ? BW_BACKGROUND : 0);
+    bw_t *lane;
+    assert_int_equal(bw_lane(&lane, rig->bw, NULL), 0);
+    assert_int_equal(bw_write(lane, "abc", 3), 3);
+    TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_WRITE, BW_ESINK);
+    assert_int_equal(bw_flush(lane), BW_ESINK);
+    assert_int_equal(bw_error(rig->bw), BW_ESINK);
+    assert_int_equal(bw_error(lane), 0);
+    assert_int_equal(bw_discard(rig->bw), 3);
+    assert_int_equal(bw_write(lane, "de", 2), 2);
+    assert_int_equal(bw_sync(lane), 0);
+    assert_true(test_sink_holds(&rig->sink, "de", 2));
+    assert_int_equal(bw_close(lane), 0);
+    bw_free(lane);
+    test_rig_free(rig);
+  }
+}
+
 static void test_lanes__a_failed_sync_comes_through(void **state) {
   test_rig *rig = PARENT(state);
   bw_t *lane = new_lane(rig->bw, 8);
@@ -685,6 +707,7 @@ int main(void) {
       BOTH(test_lanes__what_a_freed_parent_could_not_write_is_told_with_the_last_lane),
       cmocka_unit_test(test_lanes__what_a_lane_could_not_hand_on_is_told_to_its_own_on_event),
       cmocka_unit_test(test_lanes__an_error_of_an_inline_parent_comes_through_once),
+      cmocka_unit_test(test_lanes__ESINK_is_the_parents),
       cmocka_unit_test(test_lanes__an_error_that_a_background_parent_holds_comes_through),
       BOTH(test_lanes__a_failed_sync_comes_through),
       BOTH(test_lanes__random_failures_of_the_sink_lose_and_repeat_nothing),
