@@ -121,6 +121,7 @@ static void test_batch_inside__a_send_that_finds_a_held_batch_in_its_way_does_no
   assert_int_equal(batch_rig_answer(rig, -EIO), 0);
   assert_true(test_await_at_least(&inside.done, 1));
   assert_int_equal(inside.codes[0], -EAGAIN);
+  assert_true(batch_rig_await_error(rig, -EIO)); /* the round that the send has begun is over */
   batch_rig_always(rig, BATCH_OFFER, 0);
   assert_int_equal(bw_batch_wake(rig->batch), 0);
   assert_int_equal(bw_batch_flush(rig->batch), 0);

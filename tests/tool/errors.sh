@@ -44,3 +44,19 @@ status=0
 "$bw" out <in 2>&- || status=$?
 [ "$status" -eq 0 ] || fail "status $status without standard error"
 cmp in out
+
+# Few descriptors: it works, or says in one line what it could not have.
+command -v prlimit >/dev/null || exit 0
+refused=0
+for most in 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+  status=0
+  prlimit --nofile="$most" "$bw" -q out <in 2>err || status=$?
+  if [ "$status" -eq 0 ]; then
+    cmp in out
+  else
+    [ "$status" -eq 1 ] || fail "status $status with $most descriptors: $(cat err)"
+    expect_message '^bw: .*: Too many open files$'
+    refused=$((refused + 1))
+  fi
+done
+[ "$refused" -gt 0 ] && [ "$refused" -lt 13 ] || fail "$refused times out of 13 refused"
