@@ -53,7 +53,7 @@ for most in 4 5 6 7 8 9 10 11 12 13 14 15 16; do
   prlimit --nofile="$most" "$bw" -q out <in 2>err || status=$?
   if [ "$status" -eq 0 ]; then
     cmp in out
-  else
+  elif [ "$status" -ne 127 ]; then # not even its libraries could be loaded
     [ "$status" -eq 1 ] || fail "status $status with $most descriptors: $(cat err)"
     expect_message '^bw: .*: Too many open files$'
     refused=$((refused + 1))
