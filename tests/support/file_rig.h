@@ -145,6 +145,8 @@ size_t file_rig_buffers(file_rig *rig);
 const char *file_disk(void);
 /* `name` in the rig's directory; valid until the next call. */
 const char *file_rig_path(file_rig *rig, const char *name);
+/* A directory on a disk, if there is one: elsewhere O_DIRECT, preallocation and holes show little. */
+const char *file_disk(void);
 /* Makes or replaces the file. */
 void file_put(const char *path, const void *data, size_t length);
 /* True if the file has exactly these bytes, seen through a descriptor of its own. Says on stderr what is wrong. */
