@@ -19,7 +19,8 @@ Without options: build in build/test, run every test once, those of the bindings
   --faults     full and broken disks, kills, power cuts, with all the tools that this needs (build/test)
   --soak       everything at random for ten minutes, with memory and descriptors flat (build/test)
   --coverage   lines and branches of src/ that the tests run, faults too; fails below 95 % and 90 % (build/coverage)
-  --long       all of the above, the stress tests 10 times in a row, and the faults many times
+  --fuzz       libFuzzer makes up inputs, 30 s for each target, or BW_FUZZ_SECONDS (build/fuzz)
+  --long       all of the above: stress tests 10 times in a row, all sweeps, faults many times, 10 minutes of each fuzzer
   --help       this text
 
 Options add up. JOBS=N sets how many compilers run at once (default: one for each core).
@@ -30,9 +31,11 @@ stages=
 while [ $# -gt 0 ]; do
   case $1 in
     --sanitize) stages="$stages asan tsan" ;;
-    --valgrind | --clang | --model | --docs | --install | --faults | --soak | --coverage) stages="$stages ${1#--}" ;;
+    --valgrind | --clang | --model | --docs | --install | --faults | --soak | --coverage | --fuzz) stages="$stages ${1#--}" ;;
     --bindings) stages="$stages rust go" ;;
-    --long) stages="$stages test rust go stress soak faults_long asan tsan model valgrind clang coverage docs" ;;
+    --long)
+      stages="$stages test rust go stress soak faults_long sweep_long asan tsan model valgrind clang coverage fuzz_long docs"
+      ;;
     --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -46,6 +49,7 @@ jobs=${JOBS:-$(nproc)}
 passed=0
 failed=0
 skipped=0
+only=
 
 # Left out below: api.file_host, whose forked children a sanitizer takes for leaks of threads and memory.
 # The first finding of a sanitizer ends the program with a failure.
@@ -77,6 +81,7 @@ need_for() { # STAGE
     clang) need clang ;;
     coverage) need clang libclang-rt-14-dev llvm e2fsprogs fuse3 libnbd-bin nbdkit strace util-linux ;;
     docs) need doxygen ;;
+    fuzz*) need clang libclang-rt-14-dev ;;
     faults*) need e2fsprogs fuse3 libnbd-bin nbdkit strace util-linux ;;
     valgrind) need valgrind ;;
   esac
@@ -100,12 +105,13 @@ tally() { # PASSED FAILED SKIPPED STATUS WHAT
   fi
 }
 
+# All there is, or what `only` names.
 build() { # DIRECTORY CMAKE_OPTION...
   directory=$1
   shift
   say "building $directory"
   cmake -S . -B "$directory" -DBW_WERROR=ON "$@" >"$directory.log" 2>&1 || { cat "$directory.log"; return 1; }
-  cmake --build "$directory" -j "$jobs"
+  cmake --build "$directory" -j "$jobs" ${only:+--target "$only"}
 }
 
 # The counts come from ctest's own report. Tests run one by one: some of them look at the clock.
@@ -188,6 +194,54 @@ count_go() {
   grep -c "^--- $word: " "$log" || :
 }
 
+# ---- Fuzzing -------------------------------------------------------------------------------------
+
+# Starts from the committed inputs; what it finds beside them stays in build/fuzz. The limits only end a hang.
+fuzz_one() ( # TARGET SECONDS
+  cd build/fuzz
+  mkdir -p "inputs/$1"
+  cp ../../tests/fuzz/corpus/"$1"/* "inputs/$1"
+  "tests/fuzz/fuzz_$1" -max_total_time="$2" -max_len=500 -len_control=0 -timeout=120 -rss_limit_mb=4096 \
+    -artifact_prefix="$1-" "inputs/$1" >"$1.log" 2>&1 </dev/null
+)
+
+# Two at a time where there are two cores. Each counts as one test.
+check_fuzz() { # SECONDS
+  say "fuzzing, $1 s each"
+  if [ "$jobs" -gt 1 ]; then
+    fuzz_both options stream "$1"
+    fuzz_both batch file "$1"
+  else
+    for target in options stream batch file; do
+      status=0
+      fuzz_one "$target" "$1" || status=$?
+      tell_fuzz "$target" "$status"
+    done
+  fi
+}
+
+fuzz_both() { # TARGET TARGET SECONDS
+  fuzz_one "$1" "$3" &
+  first=$!
+  fuzz_one "$2" "$3" &
+  status=0
+  wait "$first" || status=$?
+  tell_fuzz "$1" "$status"
+  status=0
+  wait $! || status=$?
+  tell_fuzz "$2" "$status"
+}
+
+tell_fuzz() { # TARGET STATUS
+  if [ "$2" -eq 0 ]; then
+    passed=$((passed + 1))
+    echo "fuzz_$1: $(sed -n 's/^Done \(.*\)/\1/p' "build/fuzz/$1.log")"
+  else
+    tail -n 60 "build/fuzz/$1.log"
+    broken "fuzz_$1; again: (cd build/fuzz && tests/fuzz/fuzz_$1 FILE), its FILE is named above"
+  fi
+}
+
 run_stage() { # STAGE
   need_for "$1"
   case $1 in
@@ -211,6 +265,12 @@ run_stage() { # STAGE
       build build/test || { broken 'build/test'; return; }
       export BW_LONG=1
       check build/test -L faults
+      unset BW_LONG
+      ;;
+    sweep_long)
+      build build/test || { broken 'build/test'; return; }
+      export BW_LONG=1
+      check build/test -L sweep -j 2
       unset BW_LONG
       ;;
     model)
@@ -253,6 +313,16 @@ run_stage() { # STAGE
       else
         broken 'coverage'
       fi
+      ;;
+    fuzz | fuzz_long)
+      only=fuzzers
+      build build/fuzz -DBW_FUZZ=ON -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ ||
+        { only=; broken 'build/fuzz'; return; }
+      only=
+      case $1 in
+        fuzz) check_fuzz "${BW_FUZZ_SECONDS:-30}" ;;
+        *) check_fuzz "${BW_FUZZ_SECONDS:-600}" ;;
+      esac
       ;;
     rust)
       found=$(rustc --version 2>/dev/null | sed 's/^rustc \([0-9.]*\).*/\1/')
