@@ -176,7 +176,7 @@ struct GateReaderScenario : rl::test_suite<GateReaderScenario, 3> {
   }
 };
 
-// An error is held while a span is open, so its copy ends behind the gate.
+// An error is held while a span is open, so its copy ends behind the gate; then the buffer is handed on there.
 struct GateSpanReaderScenario : rl::test_suite<GateSpanReaderScenario, 3> {
   static constexpr unsigned kBytes = 2;
   using RigType = Rig<ModelAtomics, 2, 2>;
@@ -196,6 +196,7 @@ struct GateSpanReaderScenario : rl::test_suite<GateSpanReaderScenario, 3> {
       std::int64_t tail = 0;
       for (; tail < kBytes; yield()) tail = reader.tail(rig.get());
       rig->hold();
+      rig->flush_ring();
     } else {
       for (int turn = 0; turn < 4; ++turn) reader.look(rig.get(), kBytes);
     }
