@@ -374,6 +374,7 @@ int Writer::do_flush(Op &op) noexcept {
 // ---- Sync ----
 
 int Writer::do_sync(Op &op) noexcept {
+  if (is_mine()) return -EDEADLK;
   if (has_file()) return sync_file(op);
   const std::uint64_t begun = syncs_begun_.load(std::memory_order_acquire);
   return sync_until(op, tail(), begun);
@@ -390,7 +391,6 @@ int Writer::sync_until(Op &op, std::int64_t target, std::uint64_t begun) noexcep
            last_good_sync_.load(std::memory_order_acquire) > begun;
   };
   for (;;) {
-    if (is_mine()) return -EDEADLK;
     if (closed_.load(std::memory_order_acquire)) return -ESHUTDOWN;
     if (const int code = sync_error_.load(std::memory_order_acquire)) return code;
     if (is_served()) return 0;
