@@ -159,10 +159,7 @@ int Batcher::poll_close(const bw_waker_t *wake) noexcept {
 }
 
 int Batcher::unwake(const bw_waker_t &wake) noexcept {
-  const bool was_waiting = waits_.take_back(wake);
-  // Also then: it may have been added anew while a call of it runs.
-  waits_.sleep({.mask = kForCallback, .waker = wake}, kNoDeadline);
-  return was_waiting;
+  return waits_.take_back(wake);
 }
 
 // The sink, or who asks it, says that it is worth another try.

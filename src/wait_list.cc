@@ -196,7 +196,18 @@ int WaitList::add_waker(const bw_waker_t &waker, const Pending &why) noexcept {
   return 0;
 }
 
+// It waits for nothing beside: fire() has the lock that check_() would want for kForCallback, and never asks.
 bool WaitList::take_back(const bw_waker_t &waker) noexcept {
+  bool was_waiting = false;
+  for (bool is_called = true;;) { // a call that runs may poll with it anew
+    was_waiting |= take_waiting(waker, is_called);
+    if (!is_called) return was_waiting;
+    sleep({.mask = kForCallback, .waker = waker}, kNoDeadline);
+  }
+}
+
+// `is_called`: a call of it runs on another thread.
+bool WaitList::take_waiting(const bw_waker_t &waker, bool &is_called) noexcept {
   const std::lock_guard lock(mutex_);
   bool found = false;
   for (Chain *chain : {&waiting_, &due_}) {
@@ -212,6 +223,7 @@ bool WaitList::take_back(const bw_waker_t &waker) noexcept {
     }
   }
   if (found) settle_interest();
+  is_called = same(running_, waker) && running_thread_ != thread_identity();
   return found;
 }
 

@@ -86,7 +86,7 @@ class WaitList {
 
   // Wakers. 0, or -ENOMEM: not kept. The same waker with the same wish is not added twice.
   int add_waker(const bw_waker_t &waker, const Pending &why) noexcept;
-  // True if it was waiting, or due and not called yet: it will never be called.
+  // Returns once no call of it runs on another thread. True if it was waiting, or due and not called yet.
   bool take_back(const bw_waker_t &waker) noexcept;
   // All that wait become due, whatever they wait for.
   void fire_all() noexcept;
@@ -129,6 +129,7 @@ class WaitList {
     void unlink(Waiter &waiter) noexcept;
   };
 
+  bool take_waiting(const bw_waker_t &waker, bool &is_called) noexcept;
   void fire(std::uint32_t kinds) noexcept;
   std::uint32_t fire_one(Waiter &waiter) noexcept;
   void wake(std::unique_lock<std::mutex> lock, std::uint32_t bits) noexcept;

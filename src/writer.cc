@@ -178,6 +178,7 @@ void Writer::release_pen() noexcept {
   pen_owner_.store(0, std::memory_order_relaxed);
   ring_.publish(admit);
   waits_.signal(kForPen);
+  ring_if_asked();
   if (linger_ns_ && has_bytes) arm_linger();
   if (admit && refusal() != 0) shut(); // it came while we published
   look_at_accepted();

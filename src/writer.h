@@ -328,7 +328,9 @@ class Writer {
   void ring_bell() noexcept;
   void drive_in_turn() noexcept;
   std::uint64_t drive_without_waiting() noexcept;
-  bool is_left_to_owner() noexcept;
+  bool is_left_to_others(const Pending &idle) noexcept;
+  static void look_again(void *writer) noexcept;
+  void ring_if_asked() noexcept;
   void set_timer(std::uint64_t due_ns) noexcept;
   int tell_here() noexcept;
   bool await_driving(Op &op, const Pending &why) noexcept;

@@ -407,18 +407,41 @@ std::uint64_t Writer::drive_without_waiting() noexcept {
   std::uint64_t due = kNoDeadline;
   for (;;) {
     Op op;
+    Pending idle;
+    service_asks_.exchange(false, std::memory_order_acq_rel); // one thread drives at a time
     due = linger_ns_ ? serve_linger(op) : kNoDeadline;
+    merge(idle, op.why);
     if (!unshared_) due = std::min(due, serve_notes(op));
-    if (!consume_one(op, false) && (!(op.why.mask & kForSink) || is_left_to_owner())) return due;
+    merge(idle, op.why);
+    if (consume_one(op, false)) continue;
+    merge(idle, op.why);
+    if (is_left_to_others(idle)) return due;
   }
 }
 
-// There is work, and another thread has the sink: it rings when it gives it back.
-bool Writer::is_left_to_owner() noexcept {
-  service_asks_.exchange(true, std::memory_order_acq_rel); // release_sink() says why
-  if (sink_owner_.load(std::memory_order_acquire) != 0) return true;
-  service_asks_.store(false, std::memory_order_relaxed); // one thread drives at a time
-  return false;
+// What could not be done is left to who has the pen or the sink, or copies: he rings. False: it can be done now.
+bool Writer::is_left_to_others(const Pending &idle) noexcept {
+  if (idle.mask & kForCopies) {
+    const bw_waker_t waker{look_again, this};
+    waits_.take_back(waker); // it was for other copies
+    if (waits_.add_waker(waker, {.mask = kForCopies, .buffer = idle.buffer, .goal = idle.goal})) ring_bell();
+  }
+  Pending rights = idle;
+  rights.mask &= kForPen | kForSink;
+  if (rights.mask == 0) return true;
+  service_asks_.exchange(true, std::memory_order_acq_rel); // ring_if_asked() says why
+  return is_pending(rights);
+}
+
+void Writer::look_again(void *writer) noexcept {
+  --thread_state.callbacks_made; // none of the user's
+  static_cast<Writer *>(writer)->ring_bell();
+}
+
+// By who gave back the pen or the sink. Acquire, release: pairs with is_left_to_others(). Whoever comes second there
+// sees what the first one did.
+void Writer::ring_if_asked() noexcept {
+  if (is_caller_driven_ && service_asks_.exchange(false, std::memory_order_acq_rel)) ring_bell();
 }
 
 void Writer::set_timer(std::uint64_t due_ns) noexcept {

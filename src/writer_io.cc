@@ -62,8 +62,7 @@ int Writer::acquire_usable_sink(Op &op, bool reads) noexcept {
 void Writer::release_sink() noexcept {
   sink_owner_.store(0, std::memory_order_release);
   waits_.signal(kForSink);
-  // Acquire, release: pairs with is_left_to_owner(). Whoever comes second there sees what the first one did.
-  if (is_caller_driven_ && service_asks_.exchange(false, std::memory_order_acq_rel)) ring_bell();
+  ring_if_asked();
 }
 
 // Both rights. Who has the pen stops all writers, so the sink is waited for without it.
@@ -612,6 +611,7 @@ void Writer::rescue_ended() noexcept {
 
 template <class Call>
 auto Writer::as_rescue(Call call) noexcept -> decltype(call()) {
+  if (is_mine()) return -EDEADLK; // before anybody is told to try again
   rescue_begins();
   const auto result = call();
   rescue_ended();
@@ -646,7 +646,6 @@ int Writer::do_resume(Op &op) noexcept {
 }
 
 int Writer::do_set_sink(Op &op, const SinkEngine &sink) noexcept {
-  if (is_mine()) return -EDEADLK;
   if (const int code = take_for_rescue(op)) return code;
   if (closed_.load(std::memory_order_acquire)) {
     release_both();
@@ -693,7 +692,6 @@ void Writer::visit_unwritten(std::uint64_t limit, Visit visit) noexcept {
 }
 
 std::int64_t Writer::do_unwritten(Op &op, void (*each)(void *, const void *, std::size_t), void *arg) noexcept {
-  if (is_mine()) return -EDEADLK;
   if (const int code = take_pen(op, true)) return code;
   const bool may_wait = open_spans_.load(std::memory_order_acquire) == 0;
   int code = 0;
@@ -719,7 +717,6 @@ std::int64_t Writer::do_unwritten(Op &op, void (*each)(void *, const void *, std
 }
 
 std::int64_t Writer::do_discard(Op &op) noexcept {
-  if (is_mine()) return -EDEADLK;
   if (span_open_) return -EBUSY;
   if (closed_.load(std::memory_order_acquire)) return 0; // what bw_free could not write it tells of
   if (const int code = take_for_rescue(op)) return code;

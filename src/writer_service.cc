@@ -93,12 +93,7 @@ int Writer::wake() noexcept {
 }
 
 int Writer::unwake(const bw_waker_t &waker) noexcept {
-  if (is_mine()) return -EDEADLK;
-  const bool was_waiting = waits_.take_back(waker);
-  Op op; // it may have been added anew while a call of it runs
-  op.patience = Patience::kWait;
-  await(op, {.mask = kForCallback, .waker = waker});
-  return was_waiting;
+  return is_mine() ? -EDEADLK : waits_.take_back(waker);
 }
 
 // ---- Telling ----
@@ -227,8 +222,9 @@ int Writer::notify(std::int64_t position, int level, void (*done)(void *, int), 
 
 // BW_UNSHARED: the owner's calls see to what was promised to be durable.
 void Writer::serve_own_notes(Op &op) noexcept {
-  if (unshared_ && notes_.lowest(BW_DURABLE) <= written_.load(std::memory_order_relaxed))
-    sync_until(op, written_.load(std::memory_order_relaxed), 0);
+  const std::int64_t written = written_.load(std::memory_order_relaxed);
+  if (!unshared_ || notes_.lowest(BW_DURABLE) > written) return;
+  if (sync_until(op, written, 0) == -EOPNOTSUPP) notes_.cancel(BW_DURABLE, INT64_MIN, -EOPNOTSUPP);
 }
 
 // ---- Our thread ----
@@ -485,7 +481,7 @@ std::uint64_t Writer::serve_notes(Op &op) noexcept {
   if (now < notes_due_ns_) return notes_due_ns_;
   const int code = sync_until(op, tail(), 0);
   notes_wait_ = {};
-  if (code == -EAGAIN && op.why.mask == kForReady) notes_wait_ = op.why;
+  if (code == -EAGAIN && op.why.mask == kForReady && !inline_) notes_wait_ = op.why; // inline remembers nothing
   if (code == -EOPNOTSUPP) notes_.cancel(BW_DURABLE, INT64_MIN, code);
   if (code == 0 || code == -EAGAIN || code == -EOPNOTSUPP) {
     notes_retry_ns_ = notes_due_ns_ = 0;

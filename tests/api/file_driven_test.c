@@ -618,6 +618,152 @@ static void test_beside__what_the_loop_could_not_do_rings_again(void **state) {
   assert_true(file_has(rig->path, "abcdef", 6));
 }
 
+/* A right that another thread has while bw_poll_events() looks: it stays inside what it calls, at the gate. */
+struct inside {
+  file_rig *rig;
+  test_gate gate;
+  bw_span_t span;
+  bw_waker_t wake;
+  atomic_bool ends;
+};
+
+static void look_at_the_gate(void *arg, const void *data, size_t length) {
+  (void)data;
+  (void)length;
+  test_gate_pass(&((struct inside *)arg)->gate);
+}
+
+static int64_t look_at_unwritten(void *arg) {
+  struct inside *inside = arg;
+  return bw_unwritten(inside->rig->bw, look_at_the_gate, inside);
+}
+
+static void test_beside__a_linger_that_was_due_while_another_had_the_pen_rings_again(void **state) {
+  struct inside inside = {.rig = *state};
+  file_rig *rig = inside.rig;
+  bw_options_t options = file_rig_options(rig);
+  test_thread thread;
+  options.linger_us = 1;
+  options.on_event = NULL;
+  test_gate_init(&inside.gate, 0);
+  assert_int_equal(file_rig_try(rig, O_RDWR | O_CREAT, &options), 0);
+  assert_int_equal(bw_write(rig->bw, "hello", 5), 5);
+  test_thread_start(&thread, look_at_unwritten, &inside);
+  assert_true(test_gate_await(&inside.gate, 1));
+  file_rig_drive(rig);
+  const int64_t early = bw_position(rig->bw, BW_WRITTEN);
+  test_gate_open(&inside.gate);
+  assert_int_equal(test_thread_join(&thread), 5);
+  assert_int_equal(early, 0);
+  loop_until_written(rig, 5);
+  test_gate_destroy(&inside.gate);
+  file_rig_close(rig);
+}
+
+static int64_t read_a_byte(void *arg) {
+  char byte;
+  return bw_read(((struct inside *)arg)->rig->bw, &byte, 1);
+}
+
+static void test_beside__a_note_looked_at_while_another_had_the_sink_rings_again(void **state) {
+  struct inside inside = {.rig = *state};
+  file_rig *rig = inside.rig;
+  test_sink sink;
+  test_thread thread;
+  const bw_sink_t ops = test_sink_ops(TEST_SINK_HAS_ALL);
+  test_sink_init(&sink);
+  test_gate_init(&inside.gate, TEST_SINK_HAS(TEST_SINK_READ));
+  file_rig_open(rig, O_RDWR | O_CREAT);
+  assert_int_equal(bw_set_sink(rig->bw, &ops, &sink), 0);
+  assert_int_equal(bw_write(rig->bw, "hello", 5), 5);
+  assert_int_equal(bw_flush(rig->bw), 0);
+  file_rig_drive(rig);
+  sink.hook_arg = &inside.gate;
+  sink.hook = test_gate_hook;
+  test_thread_start(&thread, read_a_byte, &inside);
+  assert_true(test_gate_await(&inside.gate, 1));
+  const int asked = file_rig_notify(rig, 5, BW_DURABLE);
+  file_rig_drive(rig);
+  test_gate_open(&inside.gate);
+  assert_true(test_thread_join(&thread) >= 0);
+  assert_int_equal(asked, 0);
+  loop_until_told(rig, 1);
+  assert_int_equal(file_rig_told(rig, 0).code, 0);
+  file_rig_close(rig);
+  test_gate_destroy(&inside.gate);
+  test_sink_destroy(&sink);
+}
+
+static void test_beside__a_span_whose_buffer_was_to_be_written_rings_when_it_is_committed(void **state) {
+  file_rig *rig = *state;
+  char data[2 * kUnit];
+  bw_span_t span;
+  test_pattern(data, sizeof data, 3);
+  open_small(rig, 4, kUnit, 0);
+  assert_int_equal(bw_reserve(rig->bw, 100, &span), 0);
+  memcpy(span.data, data, 100);
+  assert_int_equal(bw_write(rig->bw, data, sizeof data), sizeof data);
+  file_rig_drive(rig);
+  assert_int_equal(bw_position(rig->bw, BW_WRITTEN), 0);
+  assert_int_equal(bw_commit(rig->bw, &span, 100), 0);
+  loop_until_written(rig, sizeof data);
+  file_rig_close(rig);
+}
+
+static int64_t poll_until_it_ends(void *arg) {
+  struct inside *inside = arg;
+  while (!atomic_load(&inside->ends)) {
+    bw_poll_events(inside->rig->bw);
+    test_pause();
+  }
+  return 0;
+}
+
+static int64_t commit_the_span(void *arg) {
+  struct inside *inside = arg;
+  return bw_commit(inside->rig->bw, &inside->span, 100);
+}
+
+static int64_t take_back(void *arg) {
+  struct inside *inside = arg;
+  return bw_unwake(inside->rig->bw, &inside->wake);
+}
+
+static void pass_inside(void *arg) {
+  test_gate_pass(&((struct inside *)arg)->gate);
+}
+
+static void test_beside__unwake_that_waits_for_a_call_stops_nobody(void **state) {
+  struct inside inside = {.rig = *state};
+  file_rig *rig = inside.rig;
+  test_waker waker = {.hook = pass_inside, .hook_arg = &inside};
+  char data[2 * kUnit];
+  bw_span_t other;
+  test_thread driving, taking, committing;
+  inside.wake = test_waker_of(&waker);
+  test_pattern(data, sizeof data, 4);
+  test_gate_init(&inside.gate, 0);
+  open_small(rig, 4, kUnit, 0);
+  assert_int_equal(bw_write(rig->bw, data, 10), 10);
+  assert_int_equal(bw_poll_flush(rig->bw, &inside.wake), -EAGAIN);
+  test_thread_start(&driving, poll_until_it_ends, &inside);
+  assert_true(test_gate_await(&inside.gate, 1));
+  assert_int_equal(bw_reserve(rig->bw, 100, &inside.span), 0);
+  assert_int_equal(bw_reserve(rig->bw, 100, &other), 0);
+  assert_int_equal(bw_write(rig->bw, data, 8000), 8000); /* their buffer is sealed */
+  test_thread_start(&taking, take_back, &inside);
+  assert_false(test_thread_settle(&taking));
+  test_thread_start(&committing, commit_the_span, &inside);
+  assert_int_equal(test_thread_join(&committing), 0);
+  assert_int_equal(bw_commit(rig->bw, &other, 100), 0);
+  test_gate_open(&inside.gate);
+  assert_int_equal(test_thread_join(&taking), 0);
+  atomic_store(&inside.ends, true);
+  test_thread_join(&driving);
+  file_rig_close(rig);
+  test_gate_destroy(&inside.gate);
+}
+
 int main(int argc, char **argv) {
   enum { kAll = FILE_ENGINES | FILE_SHARINGS | FILE_CACHES, kShared = FILE_ENGINES | FILE_CACHES };
 #define DRIVEN(test, dimensions) FILE_TEST_WITH(test, dimensions, BW_CALLER_DRIVEN)
@@ -642,6 +788,10 @@ int main(int argc, char **argv) {
       DRIVEN(test_callbacks__left_over_come_with_free, kAll),
       DRIVEN(test_beside__a_seek_that_waits_for_the_loops_turn_goes_on, FILE_CACHES),
       DRIVEN(test_beside__what_the_loop_could_not_do_rings_again, kShared),
+      DRIVEN(test_beside__a_linger_that_was_due_while_another_had_the_pen_rings_again, kShared),
+      DRIVEN(test_beside__a_note_looked_at_while_another_had_the_sink_rings_again, FILE_ENGINES),
+      DRIVEN(test_beside__a_span_whose_buffer_was_to_be_written_rings_when_it_is_committed, kShared),
+      DRIVEN(test_beside__unwake_that_waits_for_a_call_stops_nobody, FILE_ENGINES),
   };
   return FILE_TESTS_RUN("file_driven", tests, argc, argv);
 }

@@ -927,14 +927,13 @@ static void test_notify__durable_of_a_sink_whose_sync_cannot_be_done_is_answered
     test_sink_always(&rig->sink, TEST_SINK_SYNC, -EOPNOTSUPP);
     assert_int_equal(bw_write(rig->bw, "abcde", 5), 5);
     assert_int_equal(notify(book, rig->bw, 5, BW_DURABLE), 0);
-    const bool is_unshared = kModes[mode] & BW_UNSHARED;
-    if (!is_unshared) assert_true(await_answers(book, 1)); /* our thread has tried */
-    assert_int_equal(bw_flush(rig->bw), 0);
+    assert_int_equal(bw_flush(rig->bw), 0); /* unshared: tries */
+    assert_true(await_answers(book, 1));    /* else our thread does */
     assert_int_equal(bw_error(rig->bw), 0); /* no failed sync */
     assert_int_equal(bw_close(rig->bw), 0);
     test_rig_free_writer(rig);
     assert_int_equal(answers(book), 1);
-    assert_answer(book, 0, 5, BW_DURABLE, is_unshared ? -ESHUTDOWN : -EOPNOTSUPP);
+    assert_answer(book, 0, 5, BW_DURABLE, -EOPNOTSUPP);
     assert_true(test_sink_holds(&rig->sink, "abcde", 5));
     test_rig_free(rig);
     notebook_free(book);
@@ -1067,6 +1066,19 @@ static void test_notify__unshared_close_over_a_new_sink_that_cannot_sync_answers
   }
 }
 
+static void test_notify__inline_a_flush_of_the_callers_own_serves_it_too(void **state) {
+  (void)state;
+  test_rig *rig = INLINE_RIG(.flags = 0);
+  test_note *note = &rig->notes[0];
+  TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_WRITE, -EAGAIN);
+  assert_int_equal(bw_write(rig->bw, "abc", 3), 3);
+  assert_int_equal(bw_notify(rig->bw, 3, BW_DURABLE, test_note_done, note), 0);
+  assert_true(test_sink_await_calls(&rig->sink, TEST_SINK_WRITE, 1));
+  assert_int_equal(bw_flush(rig->bw), 0); /* inline: woken or not */
+  assert_int_equal(test_note_code(note), 0);
+  test_rig_free(rig);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_position__each_level_moves_when_its_step_is_done),
@@ -1120,6 +1132,7 @@ int main(void) {
       cmocka_unit_test(test_notify__unshared_background_answers_come_from_the_owner_too),
       cmocka_unit_test(test_notify__unshared_cancels_by_seek),
       cmocka_unit_test(test_notify__unshared_close_over_a_new_sink_that_cannot_sync_answers),
+      cmocka_unit_test(test_notify__inline_a_flush_of_the_callers_own_serves_it_too),
   };
   return cmocka_run_group_tests_name("wait_notify", tests, NULL, NULL);
 }

@@ -285,6 +285,44 @@ static void test_wakers__unwake_of_one_that_waits_again_waits_for_its_running_ca
   test_gate_destroy(&gate);
 }
 
+struct polling_waker {
+  test_gate gate;
+  bw_t *bw;
+  bw_waker_t wake;
+  int polled;
+};
+
+static void poll_again(void *arg) {
+  struct polling_waker *polling = arg;
+  test_gate_pass(&polling->gate);
+  polling->polled = bw_poll_flush(polling->bw, &polling->wake);
+}
+
+/* As an event loop does: the call itself polls again. */
+static void test_wakers__unwake_takes_back_what_the_running_call_adds(void **state) {
+  test_rig *rig = pending_rig(state);
+  struct polling_waker polling = {.bw = rig->bw};
+  test_waker waker = {.hook = poll_again, .hook_arg = &polling};
+  polling.wake = test_waker_of(&waker);
+  test_call call = {.bw = rig->bw, .wake = &polling.wake};
+  test_thread waking, taking;
+  test_gate_init(&polling.gate, 0);
+  assert_int_equal(bw_poll_flush(rig->bw, &polling.wake), -EAGAIN);
+  test_thread_start(&waking, test_call_wake, &call);
+  assert_true(test_gate_await(&polling.gate, 1));
+  test_thread_start(&taking, test_call_unwake, &call);
+  assert_false(test_thread_settle(&taking));
+  test_gate_open(&polling.gate);
+  assert_int_equal(test_thread_join(&taking), 1);
+  assert_int_equal(test_thread_join(&waking), 0);
+  assert_int_equal(polling.polled, -EAGAIN);
+  assert_int_equal(bw_wake(rig->bw), 0);
+  test_rig_free_writer(rig);
+  assert_int_equal(atomic_load(&waker.calls), 1);
+  test_rig_free(rig);
+  test_gate_destroy(&polling.gate);
+}
+
 struct own_waker {
   bw_t *bw;
   bw_waker_t wake;
@@ -564,6 +602,7 @@ int main(void) {
       IN_ALL(test_wakers__the_waker_is_copied),
       IN_SHARED(test_wakers__unwake_waits_for_a_running_call_of_it),
       IN(Inline, test_wakers__unwake_of_one_that_waits_again_waits_for_its_running_call),
+      IN(Inline, test_wakers__unwake_takes_back_what_the_running_call_adds),
       IN_SHARED(test_wakers__a_waker_may_take_itself_back_and_does_not_wait_for_itself),
       IN(Background, test_wakers__in_them_the_writer_may_be_called_and_nothing_waits),
       IN_SHARED(test_wakers__in_them_repairs_do_not_wait_for_the_sink),
