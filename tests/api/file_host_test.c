@@ -336,6 +336,7 @@ static int writes_its_own(void *arg) {
   file_rig *rig = arg;
   file_rig own = *rig;
   own.bw = NULL;
+  test_events_init(&own.events); /* a thread of the parent's may have been inside its mutex */
   snprintf(own.path, sizeof own.path, "%s", file_rig_path(rig, "own"));
   if (open_in_child(&own, O_RDWR | O_CREAT)) return 1;
   CHILD_CHECK(bw_write(own.bw, data, 9000) == 9000);
