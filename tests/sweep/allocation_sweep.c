@@ -3,7 +3,7 @@
  * and in later calls that create something. Then either the call says so, and nothing is left behind; or the handle
  * works, and is used until its bytes are where they belong.
  *
- *   allocation_sweep [case number errno when]     one alone; without arguments, see axes.h
+ *   sweep_allocation [case number errno when]     see sweep.h
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -18,9 +18,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "axes.h"
 #include "failing.h"
 #include "file_rig.h"
+#include "scratch.h"
+#include "sweep.h"
 
 /* ---- The round ------------------------------------------------------------------------------- */
 
@@ -30,7 +31,7 @@ static const char *const kWhens[] = {"once", "ever"};
 
 static const int *the_point; /* NULL: only to be counted */
 static int created;
-static char why_not[AXES_WHY]; /* "", or what was found wrong first */
+static char why_not[SWEEP_WHY]; /* "", or what was found wrong first */
 
 #define WRONG(...)                                                                \
   do {                                                                            \
@@ -77,7 +78,7 @@ typedef struct plain_sink {
 } plain_sink;
 
 static plain_sink the_sink, the_other_sink;
-static char the_path[PATH_MAX];
+static const char *the_path;
 
 static int64_t plain_write(void *ctx, const void *data, size_t length) {
   plain_sink *sink = ctx;
@@ -621,19 +622,17 @@ static bool has_ring = true;
 
 static int turns = 4; /* that the call can fail in which failed last in its first one */
 
-static bool exists(const int *point, int known) {
-  if (known == AT_TURN + 1) return point[AT_TURN] < turns;
-  return known != AT_CASE + 1 || has_ring || kCases[point[AT_CASE]].engine != BW_ENGINE_URING;
+static enum sweep_answer exists(const int *point, int known) {
+  if (known == AT_TURN + 1) return point[AT_TURN] < turns ? SWEEP_YES : SWEEP_NO;
+  const bool needs_ring = kCases[point[AT_CASE]].engine == BW_ENGINE_URING;
+  return known == AT_CASE + 1 && needs_ring && !has_ring ? SWEEP_CANNOT : SWEEP_YES;
 }
 
-static int numbers(const int *point) {
+static int numbers(const int *point, char *why) {
   the_point = NULL;
   for (int i = 0; i < 2; ++i) run_case(&kCases[point[AT_CASE]]); /* the first also fills the C library's caches */
-  if (why_not[0]) {
-    fprintf(stderr, "FAILED: allocation_sweep %s without a fault: %s\n", kCases[point[AT_CASE]].name, why_not);
-    exit(1);
-  }
-  return created;
+  memcpy(why, why_not, SWEEP_WHY);
+  return why_not[0] ? -1 : created;
 }
 
 static bool run(const int *point, char *why) {
@@ -643,7 +642,7 @@ static bool run(const int *point, char *why) {
   if (are_blocks_left) run_case(&kCases[point[AT_CASE]]);
   if (are_blocks_left) WRONG("blocks of memory are left behind, each time");
   if (point[AT_TURN] == 0 && failing_turns() > 0) turns = (int)failing_turns();
-  memcpy(why, why_not, AXES_WHY);
+  memcpy(why, why_not, SWEEP_WHY);
   return !why_not[0];
 }
 
@@ -657,29 +656,27 @@ static bool ring_is_there(void) {
   return code == 0;
 }
 
-#define NAMED(names) {(names), (int)(sizeof(names) / sizeof(names)[0])}
-
 int main(int argc, char **argv) {
   static const char *names[CASES];
   if (failing_is_blind()) return 77;
   for (int i = 0; i < CASES; ++i) names[i] = kCases[i].name;
-  char directory[PATH_MAX - 8];
-  snprintf(directory, sizeof directory, "%s/bw_allocation_XXXXXX", file_disk());
-  if (!mkdtemp(directory)) return 77;
-  snprintf(the_path, sizeof the_path, "%s/file", directory);
+  the_path = scratch_begin();
+  if (!the_path) return 2;
   test_pattern(pattern, sizeof pattern, 1);
   has_ring = ring_is_there();
-  const scenario_axes axes = {
-      .program = "allocation_sweep",
-      .list = {NAMED(names), {NULL, 0}, NAMED(kTurns), NAMED(kWhens)},
-      .count = AT_COUNT,
+  const sweep_table table = {
+      .program = "sweep_allocation",
+      .axes = {SWEEP_AXIS("case", names),
+               SWEEP_NUMBERS("number"),
+               SWEEP_AXIS("errno", kTurns),
+               SWEEP_AXIS("when", kWhens)},
+      .axis_count = AT_COUNT,
       .exists = exists,
       .numbers = numbers,
       .run = run,
-      .usual_every = 1,
+      .every = 1,
   };
-  const int result = axes_run(&axes, argc, argv);
-  unlink(the_path);
-  rmdir(directory);
+  const int result = sweep_run(&table, argc, argv);
+  scratch_end();
   return result;
 }

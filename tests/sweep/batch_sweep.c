@@ -3,14 +3,14 @@
  * answer for a batch that it took), then operation number k fails, for every k and in every way, and then somebody
  * recovers in one of the ways there are. batch_model.h says what must hold.
  *
- *   batch_sweep [workload mode style number code how when then]     one alone; without arguments, see axes.h
+ *   sweep_batch [workload mode style number code how when then]     see sweep.h
  */
 #include <limits.h>
 #include <semaphore.h>
 #include <time.h>
 
-#include "axes.h"
 #include "batch_model.h"
+#include "sweep.h"
 
 /* ---- Workloads ------------------------------------------------------------------------------- */
 
@@ -595,45 +595,48 @@ static int body(const int *point, bool has_fault) {
   return operations;
 }
 
-static bool run_one(const int *point, char *why) {
-  body(point, true);
+/* True: nothing was wrong. */
+static bool end(char *why) {
   const bool is_right = !run.model.why[0];
-  snprintf(why, AXES_WHY, "%s", run.model.why);
+  snprintf(why, SWEEP_WHY, "%s", run.model.why);
   if (!is_right && getenv("BW_TRACE")) fprintf(stderr, "%s\n", batch_rig_trace(run.rig, ~0u));
   tear_down();
   return is_right;
 }
 
-static int count_operations(const int *point) {
+static bool run_one(const int *point, char *why) {
+  body(point, true);
+  return end(why);
+}
+
+static int count_operations(const int *point, char *why) {
   const int operations = body(point, false);
-  if (run.model.why[0]) {
-    fprintf(stderr, "FAILED: %s %s %s without a fault: %s\n", kWorkloads[point[AT_WORKLOAD]], kModes[point[AT_MODE]],
-            kStyles[point[AT_STYLE]], run.model.why);
-    exit(1);
-  }
-  tear_down();
-  return operations;
+  return end(why) ? operations : -1;
 }
 
-static bool exists(const int *point, int known) {
-  if (known == AT_MODE + 1) /* only for shared ones */
-    return !(kWorkload[point[AT_WORKLOAD]].linger_us && kModeFlags[point[AT_MODE]] & BW_UNSHARED);
-  if (known == AT_HOW + 1) return point[AT_HOW] != WOKEN || kCode[point[AT_CODE]] == -EAGAIN;
-  return true;
+static enum sweep_answer exists(const int *point, int known) {
+  const bool is_unshared = known == AT_MODE + 1 && kModeFlags[point[AT_MODE]] & BW_UNSHARED;
+  if (is_unshared && kWorkload[point[AT_WORKLOAD]].linger_us) return SWEEP_NO; /* only for shared ones */
+  if (known == AT_HOW + 1 && point[AT_HOW] == WOKEN && kCode[point[AT_CODE]] != -EAGAIN) return SWEEP_NO;
+  return SWEEP_YES;
 }
-
-#define NAMED(names) {(names), (int)(sizeof(names) / sizeof(names)[0])}
 
 int main(int argc, char **argv) {
-  static const scenario_axes kAxes = {
-      .program = "batch_sweep",
-      .list = {NAMED(kWorkloads), NAMED(kModes), NAMED(kStyles), {NULL, 0}, NAMED(kCodes), NAMED(kHows), NAMED(kWhens),
-               NAMED(kThens)},
-      .count = AT_COUNT,
+  static const sweep_table kTable = {
+      .program = "sweep_batch",
+      .axes = {SWEEP_AXIS("workload", kWorkloads),
+               SWEEP_AXIS("mode", kModes),
+               SWEEP_AXIS("style", kStyles),
+               SWEEP_NUMBERS("number"),
+               SWEEP_AXIS("code", kCodes),
+               SWEEP_AXIS("how", kHows),
+               SWEEP_AXIS("when", kWhens),
+               SWEEP_AXIS("then", kThens)},
+      .axis_count = AT_COUNT,
       .exists = exists,
       .numbers = count_operations,
       .run = run_one,
-      .usual_every = 23,
+      .every = 23,
   };
-  return axes_run(&kAxes, argc, argv);
+  return sweep_run(&kTable, argc, argv);
 }

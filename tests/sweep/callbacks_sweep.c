@@ -2,11 +2,11 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "sweep.h"
+#include "streams.h"
 
 /* A file in memory. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static unsigned char memory[SWEEP_MOST];
+static unsigned char memory[WORKLOAD_MOST];
 static int64_t memory_size;
 
 static int64_t size_now(void) {
@@ -27,27 +27,27 @@ static size_t read_at(int64_t from, void *out, size_t length) {
 
 static void put_at(int64_t at, const void *data, size_t length) {
   pthread_mutex_lock(&mutex);
-  if (at + (int64_t)length <= SWEEP_MOST) {
+  if (at + (int64_t)length <= WORKLOAD_MOST) {
     memcpy(memory + at, data, length);
     if (at + (int64_t)length > memory_size) memory_size = at + (int64_t)length;
   }
   pthread_mutex_unlock(&mutex);
 }
 
-static void begin(const sweep_way *way) {
+static void begin(const workload_way *way) {
   (void)way;
   memset(memory, 0, (size_t)memory_size);
   memory_size = 0;
 }
 
-static int make(bw_t **out, const sweep_way *way, const bw_options_t *options) {
-  const bw_sink_t ops = sweep_sink(way);
-  return bw_new(out, &ops, sweep_sink_context(), options);
+static int make(bw_t **out, const workload_way *way, const bw_options_t *options) {
+  const bw_sink_t ops = workload_sink(way);
+  return bw_new(out, &ops, workload_sink_context(), options);
 }
 
 enum { kCapacity = 64 };
 #define WAY(...) {.capacity = kCapacity, __VA_ARGS__}
-static const sweep_way ways[] = {
+static const workload_way ways[] = {
     WAY(.name = "inline"),
     WAY(.name = "inline_plain", .is_plain = true),
     WAY(.name = "inline_unshared", .flags = BW_UNSHARED),
@@ -64,13 +64,13 @@ static const sweep_way ways[] = {
 };
 
 int main(int argc, char **argv) {
-  static const sweep_target target = {size_now, read_at, put_at};
-  static const sweep_side side = {.name = "callbacks",
-                                  .stride = 13,
+  static const workload_target target = {size_now, read_at, put_at};
+  static const streams_side side = {.program = "sweep_callbacks",
+                                  .every = 13,
                                   .ways = ways,
                                   .way_count = sizeof ways / sizeof ways[0],
                                   .target = &target,
                                   .make = make,
                                   .begin = begin};
-  return sweep_run(&side, argc, argv);
+  return streams_run(&side, argc, argv);
 }

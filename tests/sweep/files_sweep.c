@@ -22,12 +22,12 @@
 #include <unistd.h>
 
 #include "fault.h"
-#include "file_rig.h"
-#include "sweep.h"
+#include "scratch.h"
+#include "streams.h"
 
 enum { kCapacity = 8192, kSmallCapacity = 64, kUnit = 4096, kSector = 512, kParts = 16, kPreallocated = 1 << 16 };
 
-static char directory[PATH_MAX], path[PATH_MAX + 8];
+static const char *path;
 static int own_fd = -1; /* on the file, past the library */
 static atomic_bool is_armed;
 static atomic_bool has_descriptor; /* of bw_fdopen(): write(2), writev(2) and lseek(2) count too */
@@ -136,7 +136,7 @@ off_t lseek(int fd, off_t offset, int whence) {
 static int sync_file(bool is_data) {
   const int answer = is_armed ? fault_next(FAULT_SYNC) : FAULT_NONE;
   if (answer < 0) return fails_with(answer);
-  if (is_data) sweep_synced();
+  if (is_data) workload_synced();
   return 0;
 }
 
@@ -222,7 +222,7 @@ static void meet(struct io_uring_sqe *entry) {
   } else if (answer == FAULT_SHORT) {
     make_short(entry);
   } else if (is_sync) {
-    sweep_synced();
+    workload_synced();
     make_fail(entry, 0);
   }
 }
@@ -280,15 +280,15 @@ static void probe_uring(void) {
 
 /* ---- The side ---------------------------------------------------------------------------------- */
 
-static int probe(const sweep_way *way) { return way->engine == BW_ENGINE_URING ? uring_code : 0; }
+static int probe(const workload_way *way) { return way->engine == BW_ENGINE_URING ? uring_code : 0; }
 
-static bool can_fail(const sweep_way *way, const fault_plan *plan) {
+static bool can_fail(const workload_way *way, const fault_plan *plan) {
   return way->engine != BW_ENGINE_URING || can_inject || plan->is_submission || plan->answer == FAULT_SHORT;
 }
 
 static bool has_rings; /* they are used, so entries must come by; by our thread only for O_DIRECT */
 
-static void begin(const sweep_way *way) {
+static void begin(const workload_way *way) {
   has_rings = has_rings || (way->engine == BW_ENGINE_URING && way->flags & BW_CALLER_DRIVEN);
   has_descriptor = way->is_descriptor;
   own_fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -308,7 +308,7 @@ static const char *end(void) {
   return is_kept ? "reserved space was not given back" : NULL;
 }
 
-static int make(bw_t **out, const sweep_way *way, const bw_options_t *options) {
+static int make(bw_t **out, const workload_way *way, const bw_options_t *options) {
   int code;
   if (way->is_descriptor) {
     const int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -337,7 +337,7 @@ static int make(bw_t **out, const sweep_way *way, const bw_options_t *options) {
           .flags = BW_CALLER_DRIVEN | BW_BUFFERED | BW_UNSHARED),                                             \
       WAY(.name = engine_name "_nonblock", .engine = number, .flags = BW_NONBLOCK)
 #define FD_WAY(...) {.capacity = kSmallCapacity, .is_descriptor = true, __VA_ARGS__}
-static const sweep_way ways[] = {
+static const workload_way ways[] = {
     WAYS("uring", BW_ENGINE_URING),
     WAYS("pwrite", BW_ENGINE_PWRITE),
     FD_WAY(.name = "fd"),
@@ -347,9 +347,9 @@ static const sweep_way ways[] = {
 };
 
 int main(int argc, char **argv) {
-  static const sweep_target target = {size_now, read_at, put_at};
-  static const sweep_side side = {.name = "files",
-                                  .stride = 43,
+  static const workload_target target = {size_now, read_at, put_at};
+  static const streams_side side = {.program = "sweep_files",
+                                  .every = 43,
                                   .ways = ways,
                                   .way_count = sizeof ways / sizeof ways[0],
                                   .target = &target,
@@ -359,19 +359,14 @@ int main(int argc, char **argv) {
                                   .probe = probe,
                                   .can_fail = can_fail};
   probe_uring();
-  snprintf(directory, sizeof directory, "%s/bw_sweep_XXXXXX", file_disk());
-  if (!mkdtemp(directory)) {
-    perror(directory);
-    return 2;
-  }
-  snprintf(path, sizeof path, "%s/file", directory);
-  int status = sweep_run(&side, argc, argv);
+  path = scratch_begin();
+  if (!path) return 2;
+  int status = streams_run(&side, argc, argv);
   if (has_rings) printf("%ld entries of io_uring\n", atomic_load(&entries));
   if (has_rings && entries == 0) {
     fprintf(stderr, "what the library submits does not come by here\n");
     status = 1;
   }
-  unlink(path);
-  rmdir(directory);
+  scratch_end();
   return status;
 }

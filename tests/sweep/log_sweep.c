@@ -3,7 +3,7 @@
  * sync of its file, fails in turn. What the batcher says was delivered must be with the sink in the end: whole, in
  * order, once; and nothing else.
  *
- *   log_sweep [writer mode failed number code how when then]     one alone; without arguments, see axes.h
+ *   sweep_log [writer mode failed number code how when then]     see sweep.h
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -14,9 +14,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "axes.h"
 #include "batch_rig.h"
 #include "file_rig.h"
+#include "scratch.h"
+#include "sweep.h"
 
 /* ---- The axes -------------------------------------------------------------------------------- */
 
@@ -40,7 +41,7 @@ static const char *const kThens[] = {"flush", "set_sink", "discard", "free"};
 
 enum { ITEMS = 14, ITEM_MOST = 64, BURST = 5, TRIES = 20 };
 
-static char the_path[PATH_MAX];
+static const char *the_path;
 
 static struct {
   const int *point;
@@ -54,7 +55,7 @@ static struct {
   int accepted_count, discarded;
   char expected[ITEMS * ITEM_MOST];
   size_t expected_length;
-  char why[AXES_WHY];
+  char why[SWEEP_WHY];
 } run = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 #define BROKEN(...)                                                             \
@@ -304,36 +305,35 @@ static int body(const int *point, bool has_fault) {
 
 static bool run_one(const int *point, char *why) {
   body(point, true);
-  memcpy(why, run.why, AXES_WHY);
+  memcpy(why, run.why, SWEEP_WHY);
   return !run.why[0];
 }
 
-static int count_operations(const int *point) {
+static int count_operations(const int *point, char *why) {
   const int operations = body(point, false);
-  if (!run.why[0]) return operations;
-  fprintf(stderr, "FAILED: log_sweep %s %s without a fault: %s\n", kWriters[point[AT_WRITER]], kModes[point[AT_MODE]],
-          run.why);
-  exit(1);
+  memcpy(why, run.why, SWEEP_WHY);
+  return run.why[0] ? -1 : operations;
 }
 
-#define NAMED(names) {(names), (int)(sizeof(names) / sizeof(names)[0])}
-
 int main(int argc, char **argv) {
-  static const scenario_axes kAxes = {
-      .program = "log_sweep",
-      .list = {NAMED(kWriters), NAMED(kModes), NAMED(kFailed), {NULL, 0}, NAMED(kCodes), NAMED(kHows), NAMED(kWhens),
-               NAMED(kThens)},
-      .count = AT_COUNT,
+  static const sweep_table kTable = {
+      .program = "sweep_log",
+      .axes = {SWEEP_AXIS("writer", kWriters),
+               SWEEP_AXIS("mode", kModes),
+               SWEEP_AXIS("failed", kFailed),
+               SWEEP_NUMBERS("number"),
+               SWEEP_AXIS("code", kCodes),
+               SWEEP_AXIS("how", kHows),
+               SWEEP_AXIS("when", kWhens),
+               SWEEP_AXIS("then", kThens)},
+      .axis_count = AT_COUNT,
       .numbers = count_operations,
       .run = run_one,
-      .usual_every = 2,
+      .every = 2,
   };
-  char directory[PATH_MAX - 8];
-  snprintf(directory, sizeof directory, "%s/bw_log_sweep_XXXXXX", file_disk());
-  if (!mkdtemp(directory)) return 77;
-  snprintf(the_path, sizeof the_path, "%s/file", directory);
-  const int result = axes_run(&kAxes, argc, argv);
-  unlink(the_path);
-  rmdir(directory);
+  the_path = scratch_begin();
+  if (!the_path) return 2;
+  const int result = sweep_run(&kTable, argc, argv);
+  scratch_end();
   return result;
 }

@@ -3,179 +3,181 @@
 #endif
 #include "sweep.h"
 
-#include <errno.h>
 #include <fnmatch.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "fault.h"
+#include "threads.h"
 
-enum { kHangSeconds = 100, kMostFailures = 20, kExtra = 3 };
+enum { HANG_SECONDS = 3 * TEST_BOUND_S, FAILURES_MOST = 50 };
 
-typedef struct fault_name {
-  const char *name;
-  int answer;
-  bool is_submission, begins_short;
-} fault_name;
+typedef struct sweep_state {
+  const sweep_table *table;
+  char **words; /* what the first axes have to match */
+  int word_count;
+  int point[SWEEP_AXES_MOST];
+  uint64_t every, met, ran, failed, left_out;
+} sweep_state;
 
-static const fault_name faults[] = {
-    {"EIO", -EIO, false, false},
-    {"ENOSPC", -ENOSPC, false, false},
-    {"EDQUOT", -EDQUOT, false, false},
-    {"EFBIG", -EFBIG, false, false},
-    {"EINTR", -EINTR, false, false},
-    {"EAGAIN", -EAGAIN, false, false},
-    {"ECANCELED", -ECANCELED, false, false},
-    {"0", FAULT_ZERO, false, false},
-    {"short", FAULT_SHORT, false, false},
-    {"short,EIO", -EIO, false, true},
-    {"short,EAGAIN", -EAGAIN, false, true},
-    {"submit:EAGAIN", -EAGAIN, true, false},
-    {"submit:EBUSY", -EBUSY, true, false},
-    {"submit:EINTR", -EINTR, true, false},
-    {"submit:ENOMEM", -ENOMEM, true, false},
-    {"submit:EBADF", -EBADF, true, false},
-};
-static const char *const recoveries[SWEEP_RECOVERIES] = {"retry", "set_sink", "discard", "close", "free"};
-static const char *const spans[] = {"once", "ever"};
-enum { kFaults = sizeof faults / sizeof faults[0] };
+/* ---- Names ------------------------------------------------------------------------------------- */
 
-static const sweep_side *side;
-static char scenario[160]; /* the one that runs */
-static long runs, hits, failures, left_out;
+static char line[512]; /* names the scenario that runs */
+
+/* The first `known` values. */
+static void name_point(const sweep_state *sweep, int known) {
+  const size_t most = sizeof line;
+  size_t length = (size_t)snprintf(line, most, "FAILED: %s", sweep->table->program);
+  for (int i = 0; i < known && length < most; ++i) {
+    const sweep_axis *axis = &sweep->table->axes[i];
+    const int value = sweep->point[i];
+    length += (size_t)(axis->values ? snprintf(line + length, most - length, " %s", axis->values[value])
+                                    : snprintf(line + length, most - length, " %d", value));
+  }
+}
+
+static void say(const char *what) {
+  if (write(STDERR_FILENO, line, strlen(line)) < 0 || write(STDERR_FILENO, what, strlen(what)) < 0) _exit(1);
+}
 
 static void on_alarm(int number) {
   (void)number;
-  static const char text[] = ": hangs\n";
-  if (write(2, scenario, strlen(scenario)) < 0 || write(2, text, sizeof text - 1) < 0) _exit(3);
-  _exit(2);
+  say(": hangs\n");
+  signal(SIGABRT, SIG_DFL);
+  abort();
 }
 
-static void on_abort(int number) {
+static void on_abort(int number) { /* which ends the program after this */
   (void)number;
-  static const char text[] = ": was aborted\n";
-  if (write(2, scenario, strlen(scenario)) < 0 || write(2, text, sizeof text - 1) < 0) _exit(3);
-  _exit(2);
+  say(": is aborted\n");
 }
 
-/* The code that callers may be told of. */
-static int code_of(const sweep_way *way, const fault_name *fault) {
-  if (fault->is_submission || fault->answer == FAULT_SHORT) return 0;
-  if (fault->answer == FAULT_ZERO) return BW_EWRITEZERO;
-  return way->is_file && fault_is_restarted(fault->answer, true) ? 0 : fault->answer;
+/* ---- Running ----------------------------------------------------------------------------------- */
+
+static void begin(const sweep_state *sweep, int known) {
+  name_point(sweep, known);
+  alarm(HANG_SECONDS);
 }
 
-static void run_one(const sweep_way *way, long at, const fault_name *fault, bool for_ever,
-                    enum sweep_recovery recovery) {
-  const fault_plan plan = {.at = at,
-                           .answer = fault->answer,
-                           .for_ever = for_ever,
-                           .begins_short = fault->begins_short,
-                           .is_submission = fault->is_submission,
-                           .is_file = way->is_file,
-                           .is_descriptor = way->is_descriptor};
-  char why[256] = "";
-  if (at >= 0 && side->can_fail && !side->can_fail(way, &plan)) {
-    ++left_out;
-    return;
-  }
-  snprintf(scenario, sizeof scenario, "sweep_%s %s %ld %s %s %s", side->name, way->name, at, fault->name,
-           spans[for_ever], recoveries[recovery]);
-  alarm(kHangSeconds);
-  if (side->begin) side->begin(way);
-  fault_begin(&plan);
-  bool is_right = sweep_workload(way, side->target, side->make, recovery, code_of(way, fault), why);
-  const char *also = side->end ? side->end() : NULL;
-  if (is_right && also) snprintf(why, sizeof why, "%s", also);
-  is_right = is_right && !also;
-  alarm(0);
-  ++runs;
-  hits += fault_fired() > 0;
-  if (is_right) return;
-  ++failures;
-  fprintf(stderr, "%s: %s\n", scenario, why);
+static void end_failed(sweep_state *sweep, const char *how, const char *why) {
+  ++sweep->failed;
+  fprintf(stderr, "%s: %s%s\n", line, how, why);
 }
 
-static long number_from(const char *name, long otherwise) {
-  const char *text = getenv(name);
-  return text && atol(text) > 0 ? atol(text) : otherwise;
+/* Chooses every so-maniest without a rhythm that could fall in with an axis. */
+static bool is_chosen(sweep_state *sweep) {
+  uint64_t random = ++sweep->met;
+  return sweep->every <= 1 || test_random(&random) % sweep->every == 0;
 }
 
-static long gcd(long a, long b) { return b == 0 ? a : gcd(b, a % b); }
-
-/* Which part of the scenarios is run, where a row of so many is about one operation. It has no factor in common with
- * the row, so each operation and each fault is met. */
-static long stride_for(long row) {
-  long stride = number_from("BW_LONG", 0) > 0 ? 1 : side->stride;
-  stride *= number_from("BW_TEST_EVERY", 1);
-  while (gcd(stride, row) != 1) ++stride;
-  return stride;
+static void run_point(sweep_state *sweep) {
+  char why[SWEEP_WHY] = "";
+  if (!is_chosen(sweep)) return;
+  begin(sweep, sweep->table->axis_count);
+  ++sweep->ran;
+  if (!sweep->table->run(sweep->point, why)) end_failed(sweep, "", why);
 }
 
-static void run_way(const sweep_way *way) {
-  run_one(way, -1, &faults[0], false, SWEEP_RETRY);
-  const long operations = (long)fault_count(), submissions = (long)fault_submissions();
-  const long before = runs, hits_before = hits;
-  const long row = kFaults * 2 * SWEEP_RECOVERIES;
-  const long stride = stride_for(row);
-  /* With threads of ours a run may have a few operations more than another. */
-  const long most = (operations > submissions ? operations : submissions) + kExtra;
-  for (long number = 0; number < most * row && failures < kMostFailures; number += stride) {
-    const long at = number / row, rest = number % row;
-    const fault_name *fault = &faults[rest / (2 * SWEEP_RECOVERIES)];
-    if (at >= (fault->is_submission ? submissions ? submissions + kExtra : 0 : operations + kExtra)) continue;
-    run_one(way, at, fault, rest / SWEEP_RECOVERIES % 2 == 1, (enum sweep_recovery)(rest % SWEEP_RECOVERIES));
-  }
-  printf("%s %s: %ld operations, %ld submissions, %ld scenarios, %ld with the fault\n", side->name, way->name,
-         operations, submissions, runs - before, hits - hits_before);
+static bool is_wanted(const sweep_state *sweep, int index, const char *value) {
+  return index >= sweep->word_count || fnmatch(sweep->words[index], value, 0) == 0;
 }
 
-/* The index of `name`, or `count`. */
-static size_t index_of(const char *name, const char *const *names, size_t count) {
-  size_t i = 0;
-  while (i < count && strcmp(names[i], name) != 0) ++i;
-  return i;
-}
-
-/* One scenario, as its name says. False: there is none of that name. */
-static bool run_named(const sweep_way *way, char **words) {
-  size_t fault = 0;
-  while (fault < kFaults && strcmp(faults[fault].name, words[1]) != 0) ++fault;
-  const size_t span = index_of(words[2], spans, 2), recovery = index_of(words[3], recoveries, SWEEP_RECOVERIES);
-  if (fault == kFaults || span == 2 || recovery == SWEEP_RECOVERIES) return false;
-  run_one(way, atol(words[0]), &faults[fault], span == 1, (enum sweep_recovery)recovery);
+/* A number that is given is run, also where this time fewer operations were counted. */
+static bool is_number_given(const sweep_state *sweep, int index, int *number) {
+  char *end = "";
+  const long value = index < sweep->word_count ? strtol(sweep->words[index], &end, 10) : 0;
+  if (value <= 0 || value >= INT32_MAX || *end) return false;
+  *number = (int)value;
   return true;
 }
 
-int sweep_run(const sweep_side *the_side, int argc, char **argv) {
-  bool is_found = argc < 2;
-  side = the_side;
-  setvbuf(stdout, NULL, _IOLBF, 0);
-  signal(SIGALRM, on_alarm);
-  signal(SIGABRT, on_abort);
-  for (size_t i = 0; i < side->way_count; ++i) {
-    const sweep_way *way = &side->ways[i];
-    if (argc > 1 && fnmatch(argv[1], way->name, 0) != 0) continue;
-    const int code = side->probe ? side->probe(way) : 0;
-    if (code) {
-      printf("%s %s: skipped, %s\n", side->name, way->name, bw_err_name(code));
-      is_found = true;
-      ++left_out;
-    } else if (argc == 6) {
-      is_found = run_named(way, argv + 2);
-    } else {
-      is_found = true;
-      run_way(way);
+static void visit(sweep_state *sweep, int index);
+
+static void visit_numbers(sweep_state *sweep, int index) {
+  char why[SWEEP_WHY] = "";
+  begin(sweep, index);
+  const int count = sweep->table->numbers(sweep->point, why);
+  if (count < 0) {
+    end_failed(sweep, "without a fault: ", why);
+    return;
+  }
+  if (is_number_given(sweep, index, &sweep->point[index])) {
+    visit(sweep, index + 1);
+    return;
+  }
+  for (int number = 1; number <= count; ++number) {
+    char text[16];
+    snprintf(text, sizeof text, "%d", number);
+    sweep->point[index] = number;
+    if (is_wanted(sweep, index, text)) visit(sweep, index + 1);
+  }
+}
+
+/* All that begin with the first `index` values. */
+static void visit(sweep_state *sweep, int index) {
+  const sweep_table *table = sweep->table;
+  if (sweep->failed >= FAILURES_MOST) return;
+  const enum sweep_answer answer = table->exists && index > 0 ? table->exists(sweep->point, index) : SWEEP_YES;
+  sweep->left_out += answer == SWEEP_CANNOT;
+  if (answer != SWEEP_YES) return;
+  if (index == table->axis_count) {
+    run_point(sweep);
+  } else if (!table->axes[index].values) {
+    visit_numbers(sweep, index);
+  } else {
+    for (int value = 0; value < table->axes[index].count; ++value) {
+      sweep->point[index] = value;
+      if (is_wanted(sweep, index, table->axes[index].values[value])) visit(sweep, index + 1);
     }
   }
-  if (!is_found) {
-    fprintf(stderr, "usage: sweep_%s [WAY [K FAULT once|ever RECOVERY]]\n", side->name);
-    return 2;
+}
+
+/* ---- The whole --------------------------------------------------------------------------------- */
+
+static int usage(const sweep_table *table) {
+  fprintf(stderr, "usage: %s", table->program);
+  for (int i = 0; i < table->axis_count; ++i) fprintf(stderr, " [%s", table->axes[i].name);
+  for (int i = 0; i < table->axis_count; ++i) fputs("]", stderr);
+  fputs("\nEach is one of these, or a pattern ('*'):\n", stderr);
+  for (int i = 0; i < table->axis_count; ++i) {
+    fprintf(stderr, "  %s:", table->axes[i].name);
+    if (!table->axes[i].values) fputs(" a number from 1 on", stderr);
+    for (int value = 0; value < table->axes[i].count; ++value) fprintf(stderr, " %s", table->axes[i].values[value]);
+    fputs("\n", stderr);
   }
-  printf("%s: %ld scenarios, %ld of them with the fault, %ld failed, %ld left out\n", side->name, runs, hits, failures,
-         left_out);
-  return failures ? 1 : left_out ? 77 : 0;
+  return 2;
+}
+
+static uint64_t number_of(const char *variable) {
+  const char *text = getenv(variable);
+  const uint64_t number = text ? strtoull(text, NULL, 10) : 0;
+  return number ? number : 1;
+}
+
+static uint64_t part_to_run(const sweep_table *table, bool is_all_given) {
+  const char *is_long = getenv("BW_LONG");
+  if (is_all_given) return 1;
+  return (is_long && *is_long && strcmp(is_long, "0") != 0 ? 1 : table->every) * number_of("BW_TEST_EVERY");
+}
+
+int sweep_run(const sweep_table *table, int argc, char **argv) {
+  sweep_state sweep = {.table = table, .words = argv + 1, .word_count = argc - 1};
+  if (sweep.word_count > table->axis_count) return usage(table);
+  sweep.every = part_to_run(table, sweep.word_count == table->axis_count);
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  setenv("CMOCKA_TEST_ABORT", "1", 1); /* an assert of the support that fails is named too */
+  signal(SIGALRM, on_alarm);
+  signal(SIGABRT, on_abort);
+  visit(&sweep, 0);
+  alarm(0);
+  signal(SIGABRT, SIG_DFL);
+  if (sweep.met == 0 && sweep.left_out == 0 && sweep.failed == 0) return usage(table);
+  printf("%s: %llu of %llu scenarios ran, %llu failed", table->program, (unsigned long long)sweep.ran,
+         (unsigned long long)sweep.met, (unsigned long long)sweep.failed);
+  if (sweep.left_out) printf("; %llu kinds left out, which the system cannot do", (unsigned long long)sweep.left_out);
+  puts("");
+  return sweep.failed ? 1 : sweep.left_out ? 77 : 0;
 }

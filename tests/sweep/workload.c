@@ -19,7 +19,7 @@ enum { kLanes = 2, kNotes = 4, kGhosts = 3, kTries = 2, kMostRecoveries = 200 };
 
 /* Accepted bytes that are not known to be written. */
 typedef struct pending {
-  unsigned char bytes[SWEEP_MOST];
+  unsigned char bytes[WORKLOAD_MOST];
   int64_t base; /* the position of the first */
   size_t count;
 } pending;
@@ -44,19 +44,19 @@ typedef struct sink {
 
 static struct run {
   pthread_mutex_t mutex; /* of the sinks, what is synced, and `why` */
-  const sweep_way *way;
-  const sweep_target *target;
-  enum sweep_recovery recovery;
+  const workload_way *way;
+  const workload_target *target;
+  enum workload_recovery recovery;
   bw_t *bw;
   test_events events;
   pending bytes;
-  unsigned char image[SWEEP_MOST]; /* what is written */
+  unsigned char image[WORKLOAD_MOST]; /* what is written */
   int64_t size;
   int64_t written_total;
   /* Bytes of a file that were discarded, or lost, and may have been written all the same: inside its size. */
-  unsigned char ghosts[kGhosts][SWEEP_MOST];
-  unsigned char ghost_count[SWEEP_MOST];
-  unsigned char synced[SWEEP_MOST]; /* what the target held when a sync succeeded last */
+  unsigned char ghosts[kGhosts][WORKLOAD_MOST];
+  unsigned char ghost_count[WORKLOAD_MOST];
+  unsigned char synced[WORKLOAD_MOST]; /* what the target held when a sync succeeded last */
   int64_t synced_size;
   int64_t durable;
   bool durable_is_final; /* a sync failed, and nobody is in a call */
@@ -71,8 +71,8 @@ static struct run {
   int note_levels[kNotes];
   int note_count;
   unsigned piece_number;
-  unsigned char piece[SWEEP_MOST];
-  unsigned char scratch[SWEEP_MOST];
+  unsigned char piece[WORKLOAD_MOST];
+  unsigned char scratch[WORKLOAD_MOST];
   int recoveries, tries;
   int zeroes; /* that a poll has handed through, so that no event tells of them */
   bool is_seek_started, is_over, is_closed, has_failed;
@@ -208,7 +208,7 @@ static int64_t on_seek(void *ctx, int64_t offset, int whence) {
 static int on_sync(void *ctx) {
   enter(ctx, "sync");
   const int answer = fault_of(ctx, FAULT_SYNC);
-  if (answer == FAULT_NONE) sweep_synced();
+  if (answer == FAULT_NONE) workload_synced();
   leave(ctx);
   return answer == FAULT_NONE ? 0 : answer;
 }
@@ -222,7 +222,7 @@ static int on_close(void *ctx) {
   return answer == FAULT_NONE ? 0 : answer;
 }
 
-bw_sink_t sweep_sink(const sweep_way *way) {
+bw_sink_t workload_sink(const workload_way *way) {
   bw_sink_t ops = BW_SINK_INIT;
   ops.write = on_write;
   if (!way->is_plain) ops.writev = on_writev;
@@ -233,9 +233,9 @@ bw_sink_t sweep_sink(const sweep_way *way) {
   return ops;
 }
 
-void *sweep_sink_context(void) { return &run.sinks[0]; }
+void *workload_sink_context(void) { return &run.sinks[0]; }
 
-void sweep_synced(void) {
+void workload_synced(void) {
   pthread_mutex_lock(&run.mutex);
   const size_t size = run.target->read(0, run.synced, sizeof run.synced);
   if (size < (size_t)run.synced_size) memset(run.synced + size, 0, (size_t)run.synced_size - size);
@@ -460,7 +460,7 @@ static void wake(void) {
 }
 
 typedef struct collected {
-  unsigned char bytes[SWEEP_MOST];
+  unsigned char bytes[WORKLOAD_MOST];
   size_t count;
 } collected;
 
@@ -512,7 +512,7 @@ static bool resume(void) {
 }
 
 static void swap_sink(void) {
-  const bw_sink_t ops = sweep_sink(run.way);
+  const bw_sink_t ops = workload_sink(run.way);
   const int code = bw_set_sink(run.bw, &ops, &run.sinks[1]);
   pthread_mutex_lock(&run.mutex);
   run.sinks[0].is_gone = run.is_swapped = true;
@@ -564,14 +564,14 @@ static bool recover(int code, lane *self, const char *what) {
   const bool is_held = !is_inline() && bw_error(run.bw) != 0 && !run.is_swapped;
   if (is_held && !is_sync_failed) check_held(code);
   switch (run.recovery) {
-    case SWEEP_RETRY:
+    case WORKLOAD_RETRY:
       if (++run.tries > kTries) fault_lift();
       break;
-    case SWEEP_SET_SINK:
+    case WORKLOAD_SET_SINK:
       CHECK(!run.is_swapped || code == fault_failed_sync(), "%s fails though the sink was replaced", what);
       if (!run.is_swapped) swap_sink();
       return !run.is_over;
-    case SWEEP_DISCARD:
+    case WORKLOAD_DISCARD:
       if (self) discard(self->bw, &self->bytes, "discarding a lane");
       discard(run.bw, &run.bytes, "discarding");
       fault_lift();
@@ -976,7 +976,7 @@ static void check_sinks(void) {
 /* Nothing but the first few checks may have failed: then the rest is only tidied up. */
 static void finish(void) {
   run.is_over = has_failed();
-  if (run.recovery == SWEEP_CLOSE && !run.is_closed && !run.is_over) close_early();
+  if (run.recovery == WORKLOAD_CLOSE && !run.is_closed && !run.is_over) close_early();
   if (run.is_closed) check_closed();
   if (has_failed()) fault_lift();
   CHECK(run.is_closed || run.is_given_up, "the workload does not come to its end");
@@ -997,7 +997,7 @@ static void finish(void) {
   check_sinks();
 }
 
-static void begin(const sweep_way *way, const sweep_target *target, enum sweep_recovery recovery, char *why) {
+static void begin(const workload_way *way, const workload_target *target, enum workload_recovery recovery, char *why) {
   run.way = way;
   run.target = target;
   run.recovery = recovery;
@@ -1018,7 +1018,7 @@ static void begin(const sweep_way *way, const sweep_target *target, enum sweep_r
   run.piece_number = 0;
 }
 
-bool sweep_workload(const sweep_way *way, const sweep_target *target, sweep_maker make, enum sweep_recovery recovery,
+bool workload_do(const workload_way *way, const workload_target *target, workload_maker make, enum workload_recovery recovery,
                     int code, char why[256]) {
   bw_options_t options = BW_OPTIONS_INIT;
   begin(way, target, recovery, why);

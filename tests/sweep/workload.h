@@ -16,17 +16,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SWEEP_MOST = 1 << 18 }; /* bytes of a target */
+enum { WORKLOAD_MOST = 1 << 18 }; /* bytes of a target */
 
 /* Where the bytes go, as the oracle sees it. Every function from any thread. */
-typedef struct sweep_target {
+typedef struct workload_target {
   int64_t (*size)(void);
   size_t (*read)(int64_t from, void *out, size_t length); /* how many bytes there are */
   void (*put)(int64_t at, const void *data, size_t length); /* past the library: for the sink that takes over */
-} sweep_target;
+} workload_target;
 
 /* How a writer is made. */
-typedef struct sweep_way {
+typedef struct workload_way {
   const char *name;
   uint32_t flags;
   uint32_t engine;
@@ -37,22 +37,22 @@ typedef struct sweep_way {
   bool is_descriptor; /* what is counted are its system calls, and no sink of ours is there */
   bool is_plain;     /* the sink has no writev */
   bool never_wakes;  /* a sink that says -EAGAIN does not call bw_wake() */
-} sweep_way;
+} workload_way;
 
-enum sweep_recovery { SWEEP_RETRY, SWEEP_SET_SINK, SWEEP_DISCARD, SWEEP_CLOSE, SWEEP_FREE, SWEEP_RECOVERIES };
+enum workload_recovery { WORKLOAD_RETRY, WORKLOAD_SET_SINK, WORKLOAD_DISCARD, WORKLOAD_CLOSE, WORKLOAD_FREE, WORKLOAD_RECOVERIES };
 
-/* Makes the writer of `way`, without faults: 0 or its code. Targets of callbacks give sweep_sink() to bw_new(). */
-typedef int (*sweep_maker)(bw_t **out, const sweep_way *way, const bw_options_t *options);
+/* Makes the writer of `way`, without faults: 0 or its code. Targets of callbacks give workload_sink() to bw_new(). */
+typedef int (*workload_maker)(bw_t **out, const workload_way *way, const bw_options_t *options);
 
 /* The sink of callbacks, over the target, with faults; and its `ctx`. */
-bw_sink_t sweep_sink(const sweep_way *way);
-void *sweep_sink_context(void);
+bw_sink_t workload_sink(const workload_way *way);
+void *workload_sink_context(void);
 /* A sync of the target succeeds now: what it holds is durable. */
-void sweep_synced(void);
+void workload_synced(void);
 
 /* Runs the workload under the fault that was begun (fault.h), which callers may be told of by `code`; 0: by none. True
  * if all was as it has to be; else `why` says what was not. */
-bool sweep_workload(const sweep_way *way, const sweep_target *target, sweep_maker make, enum sweep_recovery recovery,
+bool workload_do(const workload_way *way, const workload_target *target, workload_maker make, enum workload_recovery recovery,
                     int code, char why[256]);
 
 #endif
