@@ -39,7 +39,14 @@ typedef struct workload_way {
   bool never_wakes;  /* a sink that says -EAGAIN does not call bw_wake() */
 } workload_way;
 
-enum workload_recovery { WORKLOAD_RETRY, WORKLOAD_SET_SINK, WORKLOAD_DISCARD, WORKLOAD_CLOSE, WORKLOAD_FREE, WORKLOAD_RECOVERIES };
+enum workload_recovery {
+  WORKLOAD_RETRY,
+  WORKLOAD_SET_SINK,
+  WORKLOAD_DISCARD,
+  WORKLOAD_CLOSE,
+  WORKLOAD_FREE,
+  WORKLOAD_RECOVERIES
+};
 
 /* Makes the writer of `way`, without faults: 0 or its code. Targets of callbacks give workload_sink() to bw_new(). */
 typedef int (*workload_maker)(bw_t **out, const workload_way *way, const bw_options_t *options);
@@ -52,7 +59,7 @@ void workload_synced(void);
 
 /* Runs the workload under the fault that was begun (fault.h), which callers may be told of by `code`; 0: by none. True
  * if all was as it has to be; else `why` says what was not. */
-bool workload_do(const workload_way *way, const workload_target *target, workload_maker make, enum workload_recovery recovery,
-                    int code, char why[256]);
+bool workload_do(const workload_way *way, const workload_target *target, workload_maker make,
+                 enum workload_recovery recovery, int code, char why[256]);
 
 #endif
