@@ -50,9 +50,19 @@ static void on_alarm(int number) {
   abort();
 }
 
-static void on_abort(int number) { /* which ends the program after this */
-  (void)number;
-  say(": is aborted\n");
+static void on_crash(int number) {
+  say(number == SIGABRT ? ": is aborted\n" : ": crashes\n");
+  signal(number, SIG_DFL);
+  raise(number); /* which ends the program when this returns */
+}
+
+static void watch_for_the_end(void) {
+  static const int crashes[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
+  signal(SIGALRM, on_alarm);
+  for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; ++i) {
+    void (*before)(int) = signal(crashes[i], on_crash);
+    if (before != SIG_DFL) signal(crashes[i], before); /* a sanitizer's, which tells more */
+  }
 }
 
 /* ---- Running ----------------------------------------------------------------------------------- */
@@ -169,11 +179,9 @@ int sweep_run(const sweep_table *table, int argc, char **argv) {
   sweep.every = part_to_run(table, sweep.word_count == table->axis_count);
   setvbuf(stdout, NULL, _IOLBF, 0);
   setenv("CMOCKA_TEST_ABORT", "1", 1); /* an assert of the support that fails is named too */
-  signal(SIGALRM, on_alarm);
-  signal(SIGABRT, on_abort);
+  watch_for_the_end();
   visit(&sweep, 0);
   alarm(0);
-  signal(SIGABRT, SIG_DFL);
   if (sweep.met == 0 && sweep.left_out == 0 && sweep.failed == 0) return usage(table);
   printf("%s: %llu of %llu scenarios ran, %llu failed", table->program, (unsigned long long)sweep.ran,
          (unsigned long long)sweep.met, (unsigned long long)sweep.failed);

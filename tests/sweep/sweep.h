@@ -9,7 +9,7 @@
  * BW_TEST_EVERY=N runs every N-th of what would be run, for slow builds.
  *
  * What fails is named by one line, with what to give the program to run it alone; so is what hangs, after a while, or
- * is aborted, which ends the program.
+ * crashes, which ends the program.
  */
 #ifndef BW_TESTS_SWEEP_SWEEP_H
 #define BW_TESTS_SWEEP_SWEEP_H
