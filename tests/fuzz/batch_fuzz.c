@@ -30,7 +30,6 @@ typedef struct batch {
   size_t segments[kSegmentsMax];  /* what is undecided, in parts; the first is the next to be offered */
   int segment_count;
   int failures, round_failures;   /* of that part */
-  int slack;                      /* offers of which a part came to nothing: whether they are attempts is left open */
   bool is_split, is_in_flight, is_held, is_dead, is_over;
   int held_code;
 } batch;
@@ -95,7 +94,7 @@ static void shrink(batch *it, size_t count) {
   it->segments[0] -= count;
   if (it->segments[0] > 0) return;
   memmove(it->segments, it->segments + 1, (size_t)--it->segment_count * sizeof *it->segments);
-  it->failures = it->round_failures = it->slack = 0;
+  it->failures = it->round_failures = 0;
   it->is_over = it->segment_count == 0;
 }
 
@@ -143,7 +142,7 @@ static void answer_all(run *of, batch *it, int code) {
     memmove(it->segments + 1, it->segments, (size_t)it->segment_count++ * sizeof *it->segments);
     it->segments[0] = half;
     it->segments[1] -= half;
-    it->failures = it->round_failures = it->slack = 0;
+    it->failures = it->round_failures = 0;
     it->is_split = true;
   } else {
     decide_part(of, it, code + BW_FINAL);
@@ -184,7 +183,6 @@ static void answer_each(run *of, batch *it, const int *codes) {
     fail(of, it, failure);
   } else if (any_settled) {
     it->round_failures = 0;
-    ++it->slack;
   }
 }
 
@@ -288,8 +286,7 @@ static void check_offer(run *of, bw_batch_view_t *view) {
   }
   check_order(of, serial);
   FUZZ_SAME(count, it->segments[0]);
-  const int attempt = (int)bw_batch_attempt(view);
-  FUZZ_CHECK(attempt > it->failures && attempt <= it->failures + 1 + it->slack);
+  FUZZ_SAME(bw_batch_attempt(view), it->failures + 1);
   number = it->first;
   for (size_t index = 0; index < count; ++index, ++number) {
     while (!is_undecided(of, number)) ++number;

@@ -67,13 +67,13 @@ static uint32_t near_percent(fuzz_input *input, uint32_t other) {
 /* ---- Reasons to refuse ----------------------------------------------------------------------- */
 
 typedef struct reasons {
-  bool invalid, too_big, no_memory, bad_descriptor, either; /* either: 0 will do too */
+  bool invalid, too_big, no_memory, bad_descriptor;
 } reasons;
 
 static void check_code(int code, const reasons *why) {
   const bool is_refused = why->invalid || why->too_big || why->bad_descriptor;
   if (code == 0) {
-    FUZZ_CHECK(!is_refused || (why->either && !why->too_big && !why->bad_descriptor));
+    FUZZ_CHECK(!is_refused);
   } else {
     FUZZ_CHECK((code == -EINVAL && why->invalid) || (code == -E2BIG && why->too_big) ||
                (code == -ENOMEM && why->no_memory) || (code == -EBADF && why->bad_descriptor));
@@ -181,17 +181,13 @@ static foreign make_options(fuzz_input *input, maker kind, counts *all, bw_optio
     known->on_event = NULL;
   }
   if (known->flags & ~31u) why->invalid = true;
-  if (known->engine > BW_ENGINE_PWRITE) {
-    why->invalid = true;
-    why->either = why->either || !is_file; /* "ignored by the others", or "out of its bounds" */
-  }
-  if (known->linger_us && (known->flags & BW_UNSHARED || kind == kLane)) why->invalid = true, why->either = false;
+  if (is_file && known->engine > BW_ENGINE_PWRITE) why->invalid = true; /* the others ignore it */
+  if (known->linger_us && (known->flags & BW_UNSHARED || kind == kLane)) why->invalid = true;
   if (known->capacity == 0) known->capacity = is_file ? 1u << 20 : 8192;
-  if (known->capacity > 128u << 20 || (is_file && known->capacity % 4096)) why->invalid = true, why->either = false;
+  if (known->capacity > 128u << 20 || (is_file && known->capacity % 4096)) why->invalid = true;
   if (known->high_percent == 0) known->high_percent = 80;
   if (known->low_percent == 0) known->low_percent = known->high_percent < 50 ? known->high_percent : 50;
-  if (known->high_percent > 100 || known->low_percent > known->high_percent) why->invalid = true, why->either = false;
-  if (known->flags & ~31u) why->either = false;
+  if (known->high_percent > 100 || known->low_percent > known->high_percent) why->invalid = true;
   if (known->buffers == 0) known->buffers = is_file ? 8 : 2;
   if ((!is_file && !(known->flags & BW_BACKGROUND)) || kind == kLane) known->buffers = 1;
   why->no_memory = known->capacity * known->buffers > kSmallMemory;
@@ -254,7 +250,6 @@ static void fuzz_writer(fuzz_input *input, maker kind) {
   int code;
   if (kind == kNew) {
     their_sink = make_sink(input, &sink, &why);
-    if (why.either && (sink.flags != 0 || sink.write == NULL || their_sink.size < 4)) why.either = false;
     code = bw_new(&bw, their_sink.block, &all, options.block);
   } else if (kind == kLane) {
     parent_sink.write = take;

@@ -56,13 +56,27 @@ static verdict next_verdict(script_sink *script, size_t offered) {
   return made;
 }
 
+static void refuse_wake(void *arg) {
+  (void)arg;
+  fuzz_fail(__FILE__, __LINE__, "a call that was refused calls nobody");
+}
+static void refuse_note(void *arg, int code) {
+  (void)code;
+  refuse_wake(arg);
+}
+
 /* Calls of the writer from inside its sink: nothing but what convention 7 of bw.h says. */
 static void probe(script_sink *script, sink_call *call) {
   const unsigned char byte = kInnerByte;
   const struct iovec part = {(void *)(uintptr_t)&byte, 1};
   bw_t *bw = script->bw;
   bw_stats_t stats = BW_STATS_INIT;
-  int64_t wrote;
+  const bw_sink_t other = script_sink_ops(0);
+  const bw_waker_t waker = {refuse_wake, NULL};
+  bw_span_t span = {NULL, 0, 0, NULL};
+  bw_t *lane;
+  int64_t wrote, written;
+  int code;
   switch (call->from % 5) {
     case 0:
       wrote = bw_write(bw, &byte, 1);
@@ -90,13 +104,23 @@ static void probe(script_sink *script, sink_call *call) {
   FUZZ_SAME(bw_tell(bw), -EDEADLK);
   FUZZ_SAME(bw_read(bw, &stats, 1), -EDEADLK);
   FUZZ_SAME(bw_close(bw), -EDEADLK);
-  FUZZ_SAME(bw_poll_flush(bw, NULL), -EDEADLK);
-  FUZZ_SAME(bw_poll_close(bw, NULL), -EDEADLK);
+  FUZZ_SAME(bw_commit(bw, &span, 0), -EDEADLK);
+  FUZZ_SAME(bw_poll_flush(bw, &waker), -EDEADLK);
+  FUZZ_SAME(bw_poll_sync(bw, &waker), -EDEADLK);
+  FUZZ_SAME(bw_poll_seek(bw, &waker), -EDEADLK);
+  FUZZ_SAME(bw_poll_read(bw, &stats, 1, &waker), -EDEADLK);
+  FUZZ_SAME(bw_poll_close(bw, &waker), -EDEADLK);
+  FUZZ_SAME(bw_unwake(bw, &waker), -EDEADLK);
   FUZZ_SAME(bw_wait(bw, 0, BW_ACCEPTED, 0), -EDEADLK);
+  FUZZ_SAME(bw_notify(bw, 0, BW_ACCEPTED, refuse_note, NULL), -EDEADLK);
+  FUZZ_SAME(bw_set_sink(bw, &other, NULL), -EDEADLK);
+  code = bw_lane(&lane, bw, NULL);
+  FUZZ_CHECK(code == -EDEADLK || code == -EINVAL); /* unshared */
   FUZZ_SAME(bw_discard(bw), -EDEADLK);
   FUZZ_SAME(bw_resume(bw), -EDEADLK);
   FUZZ_SAME(bw_unwritten(bw, NULL, NULL), -EDEADLK);
-  FUZZ_CHECK(bw_position(bw, BW_WRITTEN) >= 0 && bw_position(bw, BW_ACCEPTED) >= 0);
+  written = bw_position(bw, BW_WRITTEN);
+  FUZZ_CHECK(written >= 0 && bw_position(bw, BW_ACCEPTED) >= written);
   FUZZ_SAME(bw_get_stats(bw, &stats), 0);
   bw_error(bw);
   bw_buffered(bw);
@@ -127,7 +151,7 @@ static void inside(script_sink *script, sink_call *call, const verdict *what) {
     call->woke = true;
     FUZZ_SAME(bw_wake(script->bw), 0);
   }
-  if (what->probes && !(script->is_freeing && call->kind == kClose)) probe(script, call);
+  if (what->probes) probe(script, call);
 }
 
 static int64_t leave(script_sink *script, sink_call *call, int64_t answer) {

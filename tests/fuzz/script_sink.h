@@ -38,7 +38,6 @@ struct script_sink {
   bw_t *bw; /* whose sink it is */
   bool only_wakes; /* -EAGAIN always comes with a bw_wake() */
   bool is_quiet;   /* no calls of the writer from inside */
-  bool is_freeing; /* nor inside the `close` that comes from bw_free() */
   sink_context sinks[2];
   fuzz_bytes offered;
   sink_call *calls;

@@ -565,6 +565,7 @@ static void check(handle *of) {
   } else {
     FUZZ_CHECK(buffer == NULL && length == 0);
   }
+  FUZZ_CHECK(accepted >= model->written);
   FUZZ_CHECK(bw_context(of->bw) == (model->parent ? NULL : (void *)&of->of->script.sinks[model->sink]));
   for (int level = BW_ACCEPTED; level <= BW_DURABLE; ++level) {
     const int64_t position = bw_position(of->bw, level);
@@ -583,7 +584,6 @@ static void end_handle(handle *of) {
   check_stats(of);
   of->is_freeing = true;
   model->tries_twice = !of->of->handles[0].nonblock;
-  if (model->parent == NULL) of->of->script.is_freeing = true;
   bw_free(of->bw);
   of->bw = NULL;
   if (has_spans) { /* What is before the oldest span may be written, all that is beyond it is lost. */

@@ -411,8 +411,8 @@ static int sync_below(stream_model *model, int64_t target, bool is_again) {
   if (model->sync_error) return model->sync_error;
   if (!is_again && model->has_synced && model->durable >= target) return 0;
   if ((code = flush_below(model, target)) != 0) return code;
-  if (!has(model, kSync)) return -EOPNOTSUPP;
   if ((code = call_until_answered(model, kFlush, true)) != 0) return code;
+  if (!has(model, kSync)) return -EOPNOTSUPP;
   const int64_t reached = model->written;
   code = call_until_answered(model, kSync, false);
   if (code == 0) {
