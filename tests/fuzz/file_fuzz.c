@@ -2,7 +2,8 @@
  * File writers: a program of calls, and the file that it must leave, byte for byte, at every flush.
  *
  * The files are on tmpfs (/dev/shm), or in the directory that BW_FUZZ_DIR names (else the present one), which is where
- * O_DIRECT is to be met; the input says which. No call may fail: there are no faults here.
+ * O_DIRECT is to be met; the input says which. No call may fail: there are no faults here. Spans of shared writers stay
+ * open meanwhile, which is what makes the engine write a buffer in pieces that end anywhere.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,9 +17,19 @@
 
 #include "fuzz.h"
 
-enum { kFileMax = 192 << 10, kWrittenMax = 384 << 10, kPartsMax = 6, kNotesMax = 32, kPathMax = 512 };
+enum { kFileMax = 192 << 10, kWrittenMax = 384 << 10, kPartsMax = 6, kNotesMax = 32, kSpansMax = 6,
+       kPathMax = 512 };
+
+/* Only ends a hang. */
+static const int64_t kLongUs = (int64_t)60 * 1000 * 1000;
 
 typedef struct run run;
+
+typedef struct open_span {
+  bool is_open;
+  size_t from; /* in `fresh` */
+  bw_span_t span;
+} open_span;
 
 typedef struct note {
   run *of;
@@ -36,6 +47,7 @@ struct run {
    * it goes to the end, whatever the position. */
   fuzz_bytes base, fresh, pending, scratch;
   int64_t start, size_at_open, read_place;
+  open_span spans[kSpansMax]; /* of a shared writer: bytes that are in `fresh`, and not accepted */
   bool has_seeked, was_cut;
   bool may_cancel; /* notes */
   uint64_t written;
@@ -48,7 +60,19 @@ struct run {
 
 static int64_t end_of(const run *of) { return of->start + (int64_t)of->fresh.length; }
 
-/* What was accepted becomes part of the file. */
+/* Where the oldest open span begins, or the end: what is accepted ends here. */
+static int64_t accepted_end(const run *of) {
+  int64_t end = end_of(of);
+  for (int index = 0; index < kSpansMax; ++index) {
+    const open_span *it = &of->spans[index];
+    if (it->is_open && it->span.position < end) end = it->span.position;
+  }
+  return end;
+}
+
+static bool has_spans(const run *of) { return accepted_end(of) < end_of(of); }
+
+/* What was accepted becomes part of the file. No span is open. */
 static void settle(run *of) {
   const size_t at = of->is_append ? of->base.length : (size_t)of->start, end = at + of->fresh.length;
   static const unsigned char kZeros[4096];
@@ -102,10 +126,10 @@ static void check_prefix(run *of) {
   unsigned char *bytes;
   if (of->has_seeked || of->was_cut || of->is_append) return;
   const size_t length = read_file(of->path, &bytes);
-  const size_t most = (size_t)end_of(of) > of->base.length ? (size_t)end_of(of) : of->base.length;
+  const size_t accepted = (size_t)accepted_end(of), most = accepted > of->base.length ? accepted : of->base.length;
   FUZZ_CHECK(length <= most);
   for (size_t at = (size_t)of->size_at_open; at < length; ++at) {
-    const bool is_fresh = (int64_t)at >= of->start && (int64_t)at < end_of(of);
+    const bool is_fresh = (int64_t)at >= of->start && at < accepted;
     if (bytes[at] != (is_fresh ? of->fresh.bytes[at - (size_t)of->start] : of->base.bytes[at]))
       fuzz_differ(__FILE__, __LINE__, "a byte is not what was accepted: its place", (int64_t)at, -1);
   }
@@ -192,6 +216,12 @@ static size_t choose_length(run *of) {
   return end_of(of) + (int64_t)length + (int64_t)of->pending.length > kFileMax ? 0 : length;
 }
 
+/* A short count is right, and so is -EAGAIN. */
+static void keep_polled(run *of, int64_t result, const unsigned char *bytes, size_t length) {
+  FUZZ_CHECK(result == -EAGAIN || (result >= 0 && result <= (int64_t)length));
+  if (result > 0) fuzz_append(&of->fresh, bytes, (size_t)result);
+}
+
 static void do_write(run *of, unsigned op) {
   struct iovec parts[kPartsMax];
   const int count = op & 64 ? (int)fuzz_below(&of->ops, kPartsMax) : 1;
@@ -201,6 +231,18 @@ static void do_write(run *of, unsigned op) {
   const unsigned char *bytes = fuzz_make(&of->scratch, &of->written, total), *from = bytes;
   for (int index = 0; index < count; from += lengths[index++])
     parts[index] = (struct iovec){(void *)(uintptr_t)from, lengths[index]};
+  if (has_spans(of)) { /* it might wait for one of them */
+    if (op & 128) {
+      result = op & 64 ? bw_poll_appendv(of->bw, parts, count, NULL) : bw_poll_append(of->bw, bytes, total, NULL);
+      FUZZ_CHECK(result == -EAGAIN || result == end_of(of) ||
+                 (result == -EMSGSIZE && total > of->options.buffers * of->options.capacity));
+      if (result >= 0) fuzz_append(&of->fresh, bytes, total);
+    } else {
+      result = op & 64 ? bw_poll_writev(of->bw, parts, count, NULL) : bw_poll_write(of->bw, bytes, total, NULL);
+      keep_polled(of, result, bytes, total);
+    }
+    return;
+  }
   if (op & 128) {
     result = op & 64 ? bw_appendv(of->bw, parts, count) : bw_append(of->bw, bytes, total);
     FUZZ_SAME(result, end_of(of));
@@ -211,26 +253,57 @@ static void do_write(run *of, unsigned op) {
   fuzz_append(&of->fresh, bytes, total);
 }
 
-/* Tries without waiting; a short count is right, and so is -EAGAIN. */
 static void do_poll_write(run *of) {
   const size_t length = choose_length(of);
   const unsigned char *bytes = fuzz_make(&of->scratch, &of->written, length);
-  const int64_t result = bw_poll_write(of->bw, bytes, length, NULL);
-  FUZZ_CHECK(result == -EAGAIN || (result >= 0 && result <= (int64_t)length));
-  if (result > 0) fuzz_append(&of->fresh, bytes, (size_t)result);
+  keep_polled(of, bw_poll_write(of->bw, bytes, length, NULL), bytes, length);
 }
 
-static void do_span(run *of) {
+static void do_own_span(run *of) {
   const size_t length = 1 + choose_length(of) % of->options.capacity;
   bw_span_t span;
   FUZZ_SAME(bw_reserve(of->bw, length, &span), 0);
   FUZZ_SAME(span.position, end_of(of));
   FUZZ_CHECK(span.length >= length);
-  const size_t used = of->options.flags & BW_UNSHARED ? fuzz_below(&of->ops, length + 1) : length;
+  const size_t used = fuzz_below(&of->ops, length + 1);
   const unsigned char *bytes = fuzz_make(&of->scratch, &of->written, used);
   if (used > 0) memcpy(span.data, bytes, used);
   FUZZ_SAME(bw_commit(of->bw, &span, used), 0);
   fuzz_append(&of->fresh, bytes, used);
+}
+
+static void commit(run *of, open_span *it) {
+  if (!it->is_open) return;
+  const size_t used = it->span.length;
+  const unsigned char *bytes = fuzz_make(&of->scratch, &of->written, used);
+  memcpy(it->span.data, bytes, used);
+  memcpy(of->fresh.bytes + it->from, bytes, used);
+  it->is_open = false;
+  FUZZ_SAME(bw_commit(of->bw, &it->span, used), 0);
+}
+
+static void commit_all(run *of) {
+  for (int index = 0; index < kSpansMax; ++index) commit(of, &of->spans[index]);
+}
+
+/* Spans stay open while others write and wait for what is before them: buffers then go out in pieces. */
+static void do_shared_span(run *of, unsigned op) {
+  const size_t length = 1 + choose_length(of) % of->options.capacity;
+  bw_stats_t stats = BW_STATS_INIT;
+  open_span *it = &of->spans[op / 20 % kSpansMax];
+  if (it->is_open) {
+    commit(of, it);
+    return;
+  }
+  FUZZ_SAME(bw_get_stats(of->bw, &stats), 0);
+  if (has_spans(of) && stats.buffers_in_use + 1 >= stats.buffers) return; /* it might wait for one of them */
+  FUZZ_SAME(bw_reserve(of->bw, length, &it->span), 0);
+  FUZZ_SAME(it->span.position, end_of(of));
+  FUZZ_SAME(it->span.length, length);
+  it->is_open = true;
+  it->from = of->fresh.length;
+  /* Its place; what is in it comes with the commit. */
+  fuzz_append(&of->fresh, fuzz_make(&of->scratch, &of->written, length), length);
 }
 
 static void do_flush(run *of, bool is_sync) {
@@ -243,6 +316,7 @@ static void do_poll(run *of, unsigned op) {
   const int code = op & 64 ? bw_poll_sync(of->bw, NULL) : bw_poll_flush(of->bw, NULL);
   if (of->options.flags & BW_CALLER_DRIVEN) FUZZ_CHECK(bw_poll_events(of->bw) >= 0);
   if (code == 0) {
+    FUZZ_CHECK(!has_spans(of));
     check_file(of);
   } else {
     FUZZ_SAME(code, -EAGAIN);
@@ -318,8 +392,8 @@ static void do_intrude(run *of) {
 
 static void do_wait(run *of, unsigned op) {
   const int level = (int)(op / 64 % 3);
-  const int64_t position = end_of(of) - fuzz_byte(&of->ops);
-  FUZZ_SAME(bw_wait(of->bw, position, level, -1), 0);
+  const int64_t position = accepted_end(of) - fuzz_byte(&of->ops);
+  FUZZ_SAME(bw_wait(of->bw, position, level, kLongUs), 0);
   FUZZ_CHECK(bw_position(of->bw, level) >= position);
 }
 
@@ -339,6 +413,8 @@ static void add_up(void *arg, const void *data, size_t length) {
 
 static void do_discard(run *of) {
   int64_t count;
+  if (has_spans(of)) FUZZ_SAME(bw_discard(of->bw), -EBUSY);
+  commit_all(of);
   of->scratch.length = 0;
   count = bw_unwritten(of->bw, add_up, of);
   FUZZ_CHECK(count >= 0 && count <= (int64_t)of->fresh.length);
@@ -392,11 +468,18 @@ static void do_lane(run *of, unsigned op) {
 
 /* ---- The program ----------------------------------------------------------------------------- */
 
+/* Whether the call would wait for open spans. */
+static bool needs_commits(unsigned op) {
+  static const uint32_t kDoesNot = 0x1f | 1 << 5 | 1 << 6 | 1 << 10 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18;
+  return !(kDoesNot >> op % 20 & 1);
+}
+
 static void step(run *of, unsigned op) {
+  if (needs_commits(op)) commit_all(of);
   switch (op % 20) {
     case 0: case 1: case 2: case 3: case 4: do_write(of, op); break;
     case 5: do_poll_write(of); break;
-    case 6: do_span(of); break;
+    case 6: if (of->options.flags & BW_UNSHARED) do_own_span(of); else do_shared_span(of, op); break;
     case 7: case 8: do_flush(of, false); break;
     case 9: do_flush(of, true); break;
     case 10: do_poll(of, op); break;
@@ -421,8 +504,9 @@ static void step(run *of, unsigned op) {
   }
   FUZZ_SAME(bw_tell(of->bw), end_of(of));
   FUZZ_SAME(bw_error(of->bw), 0);
-  FUZZ_CHECK(bw_position(of->bw, BW_WRITTEN) <= bw_position(of->bw, BW_ACCEPTED));
   FUZZ_CHECK(bw_position(of->bw, BW_DURABLE) <= bw_position(of->bw, BW_WRITTEN));
+  FUZZ_CHECK(bw_position(of->bw, BW_WRITTEN) <= bw_position(of->bw, BW_ACCEPTED));
+  FUZZ_CHECK(bw_position(of->bw, BW_ACCEPTED) <= accepted_end(of));
 }
 
 static void choose_path(run *of, bool on_disk) {
@@ -452,6 +536,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   choose_path(&of, (mode & 192) == 192);
   open_file(&of, fuzz_byte(&of.ops) | 2);
   while (of.ops.left > 0 && of.written < kWrittenMax) step(&of, fuzz_byte(&of.ops));
+  commit_all(&of);
   close_file(&of, mode & 16);
   unlink(of.path);
   free(of.base.bytes);
