@@ -458,7 +458,8 @@ int model_wait(stream_model *model, int64_t position, int level, bool may_do_io)
   for (;;) {
     const int code = wait_once(model, position, level, may_do_io);
     if (code != -EAGAIN) return code;
-    if (!model->was_ready_wait || !model->was_woken) return -ETIMEDOUT;
+    /* What the sink took before it said so may have been enough. */
+    if (!model->was_ready_wait || (!model->was_woken && level_of(model, level) < position)) return -ETIMEDOUT;
   }
 }
 
