@@ -474,8 +474,14 @@ static void do_read(run *of) {
   if (result != -EBADF) check_code(of, result, false);
 }
 
+/* Around the end. */
+static int64_t choose_position(run *of) {
+  const int64_t before = end_of(of) - fuzz_byte(&of->ops) % 32;
+  return before > INT64_MAX - 8 ? INT64_MAX : before + 8;
+}
+
 static void do_wait(run *of) {
-  const int64_t position = end_of(of) - fuzz_byte(&of->ops) % 32 + 8;
+  const int64_t position = choose_position(of);
   const int level = (int)fuzz_below(&of->ops, 3);
   const int code = bw_wait(of->bw, position, level, fuzz_byte(&of->ops) % 64);
   look(of);
@@ -487,7 +493,7 @@ static void do_wait(run *of) {
 static void do_notify(run *of) {
   note *it = &of->notes[of->note_count];
   if (of->note_count == kNotesMax) return;
-  *it = (note){of, end_of(of) - fuzz_byte(&of->ops) % 32 + 8, (int)fuzz_below(&of->ops, 3), 0};
+  *it = (note){of, choose_position(of), (int)fuzz_below(&of->ops, 3), 0};
   if (bw_notify(of->bw, it->position, it->level, on_done, it) == 0) ++of->note_count;
 }
 
