@@ -190,22 +190,28 @@ static void test_unshared_write__the_rest_of_a_short_bypass_goes_past_the_buffer
   assert_buffer_has(rig, "");
 }
 
+struct watched {
+  bw_t *bw;
+  int wrong;
+};
+
 static void compare_positions(void *arg, enum test_sink_kind kind) {
-  test_rig *rig = arg;
+  struct watched *watched = arg;
   (void)kind;
-  if (bw_position(rig->bw, BW_WRITTEN) > bw_position(rig->bw, BW_ACCEPTED)) test_waker_of(&rig->waker).wake(&rig->waker);
+  watched->wrong += bw_position(watched->bw, BW_WRITTEN) > bw_position(watched->bw, BW_ACCEPTED);
 }
 
 static void test_unshared_write__within_a_bypass_nothing_is_written_that_is_not_accepted(void **state) {
   test_rig *rig = *state;
   fixture_open(rig, 4);
   TEST_SINK_SCRIPT(&rig->sink, TEST_SINK_WRITE, 7);
-  rig->sink.hook_arg = rig;
+  struct watched watched = {.bw = rig->bw};
+  rig->sink.hook_arg = &watched;
   rig->sink.hook = compare_positions;
   assert_int_equal(fixture_write(rig, "abcdefgh"), 8);
   rig->sink.hook = NULL;
   assert_trace(rig, "write(8)=7 write(1)");
-  assert_int_equal(rig->waker.calls, 0);
+  assert_int_equal(watched.wrong, 0);
 }
 
 static void test_unshared_write__a_poll_makes_one_bypassing_call_and_gives_its_count(void **state) {

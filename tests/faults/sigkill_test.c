@@ -1,8 +1,8 @@
 /*
  * A writer is killed at any moment, again and again. What lies in the file beyond what was there before is then a
  * prefix of what was accepted: no padding, no hole, no byte that was not committed; and all that it was told to be
- * written is there, what it went back for and wrote anew too. In some rounds another process (this one) reads the file all the time and finds the same at each
- * look.
+ * written is there, what it went back for and wrote anew too. In some rounds another process (this one) reads the file
+ * all the time and finds the same at each look.
  *
  * The child says through a pipe what it was told, and only what came through counts.
  *

@@ -328,11 +328,12 @@ static bool read_records(workload_reader *reader, const char *data, size_t lengt
 static bool is_mark(const workload_reader *reader, const char *data, size_t length) {
   for (size_t i = 0; i < length && reader->newest_mark >= 0; ++i) {
     const int64_t index = reader->at + (int64_t)i - reader->plan->mark_at;
+    const unsigned char byte = (unsigned char)data[i];
     int64_t version = reader->oldest_mark;
-    while (version <= reader->newest_mark && mark_byte(reader->plan, version, index) != (unsigned char)data[i]) ++version;
+    while (version <= reader->newest_mark && mark_byte(reader->plan, version, index) != byte) ++version;
     if (version <= reader->newest_mark) continue;
-    fprintf(stderr, "byte %lld of the mark is %u: of no version from %lld to %lld\n", (long long)index,
-            (unsigned char)data[i], (long long)reader->oldest_mark, (long long)reader->newest_mark);
+    fprintf(stderr, "byte %lld of the mark is %u: of no version from %lld to %lld\n", (long long)index, byte,
+            (long long)reader->oldest_mark, (long long)reader->newest_mark);
     return false;
   }
   return true;
