@@ -297,6 +297,8 @@ class Writer {
   }
   bool can_seek() const noexcept { return has_file() || sink_.has_seek(); }
   void ask(int level, std::int64_t target) noexcept;
+  bool is_sync_refused(const Op &op, std::uint64_t refusals, std::int64_t target) noexcept;
+  void refuse_sync() noexcept;
   int reach(Op &op, int level, std::int64_t target) noexcept;
   int do_reach(Op &op, int level, std::int64_t target) noexcept;
   void gather() noexcept;
@@ -459,6 +461,8 @@ class Writer {
   std::atomic<bool> was_file_{false}; // when it was closed
   std::atomic<std::int64_t> wanted_written_{0}; // somebody waits until all below is written
   std::atomic<std::int64_t> wanted_durable_{0};
+  std::atomic<std::uint64_t> syncs_refused_{0};       // how often the file said that it cannot be synced
+  std::atomic<std::int64_t> refused_to_{INT64_MIN}; // what it said so of last; INT64_MIN: somebody has been told
   std::atomic<std::uint32_t> sync_waiters_{0}; // threads that wait for a sync
   std::atomic<std::uint32_t> crowd_{0};        // how many there were when the last sync ended
   std::atomic<std::uint32_t> sync_asks_{0};    // how often a thread began to wait for one, modulo 2^32

@@ -52,6 +52,7 @@ int Writer::reach(Op &op, int level, std::int64_t target) noexcept {
 }
 
 int Writer::do_reach(Op &op, int level, std::int64_t target) noexcept {
+  const std::uint64_t refusals = syncs_refused_.load(std::memory_order_acquire);
   const std::uint64_t seeks = seeks_.load(std::memory_order_acquire);
   const std::uint64_t discards = discards_.load(std::memory_order_acquire);
   for (;;) {
@@ -65,12 +66,35 @@ int Writer::do_reach(Op &op, int level, std::int64_t target) noexcept {
     }
     if (position(level) >= target) return 0;
     if (const int code = refusal()) return code;
+    if (level == BW_DURABLE && is_sync_refused(op, refusals, target)) {
+      const int code = do_reach(op, BW_WRITTEN, target);
+      return code ? code : -EOPNOTSUPP;
+    }
     ask(level, target);
     if (unshared_) seal_wanted(); // only the owner may
     if (drive_alone(op, level, target)) continue;
     kick_from_outside();
     if (!await(op, change)) return -EAGAIN;
   }
+}
+
+// A sync that was asked for cannot be done. A poll has asked earlier: it takes the answer that is left for it.
+bool Writer::is_sync_refused(const Op &op, std::uint64_t refusals, std::int64_t target) noexcept {
+  if (syncs_refused_.load(std::memory_order_acquire) != refusals) return true;
+  std::int64_t reached = refused_to_.load(std::memory_order_acquire);
+  return op.patience == Patience::kPoll && !thread_state.is_service && reached >= target &&
+         refused_to_.compare_exchange_strong(reached, INT64_MIN, std::memory_order_acq_rel);
+}
+
+// No failure: all who wait for it are told, and who asks again is asked for again.
+void Writer::refuse_sync() noexcept {
+  wanted_durable_.store(durable_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+  refused_to_.store(sync_reached_, std::memory_order_release);
+  syncs_refused_.fetch_add(1, std::memory_order_acq_rel);
+  turns_.fetch_add(1, std::memory_order_acq_rel);
+  notes_.cancel(BW_DURABLE, durable_.load(std::memory_order_relaxed), -EOPNOTSUPP);
+  if (notes_.has_due()) kick();
+  waits_.signal(kForLevel);
 }
 
 // ---- Driving ----
@@ -164,7 +188,7 @@ bool Writer::write_spill(std::uint64_t oldest) noexcept {
     const std::int64_t answer = file_->write_now(block->data() + block->taken, block->length - block->taken,
                                                  written_.load(std::memory_order_relaxed));
     sink_writes_.fetch_add(1, std::memory_order_relaxed);
-    if (answer == -EINTR || answer == -EAGAIN) continue;
+    if (answer == -EINTR || answer == -EAGAIN || answer == -ECANCELED) continue;
     moved = true;
     if (answer <= 0) {
       hold_file_error(answer == 0 ? static_cast<int>(BW_EWRITEZERO) : static_cast<int>(answer));
@@ -237,6 +261,10 @@ void Writer::end_sync(const IoRequest &request) noexcept {
   sync_.record(now_ns() - request.begin_ns);
   const int code = file_->end_sync(request);
   if (code == -EINTR || code == -EAGAIN || code == -ECANCELED) return; // it is still wanted
+  if (code == -EOPNOTSUPP) {
+    refuse_sync();
+    return;
+  }
   if (code) {
     fail_sync(code);
     return;
@@ -282,6 +310,7 @@ int Writer::sync_file(Op &op) noexcept {
 int Writer::sync_file_now() noexcept {
   settle_file();
   if (const int code = sync_error_.load(std::memory_order_acquire)) return code;
+  const std::uint64_t refusals = syncs_refused_.load(std::memory_order_acquire);
   raise_to(wanted_durable_, written_.load(std::memory_order_relaxed));
   do {
     if (!file_->is_fresh() && durable_.load(std::memory_order_relaxed) >= written_.load(std::memory_order_relaxed))
@@ -293,6 +322,7 @@ int Writer::sync_file_now() noexcept {
       file_->start_sync(Carrier::kCaller);
     }
     end_requests(true);
+    if (syncs_refused_.load(std::memory_order_acquire) != refusals) return -EOPNOTSUPP;
   } while (sync_error_.load(std::memory_order_acquire) == 0);
   return sync_error_.load(std::memory_order_acquire);
 }
@@ -328,11 +358,13 @@ std::int64_t Writer::read_file(Op &op, void *data, std::size_t length) noexcept 
   return answer;
 }
 
-// Pen and sink; everything is written. A file is durable once it is closed; a sync that fails here is final as any.
+// Pen and sink; everything is written. A file is durable once it is closed, and if it cannot be that is said; a sync
+// that fails here is final as any.
 int Writer::close_file() noexcept {
   settle_file();
-  if (sync_error_.load(std::memory_order_acquire) == 0) sync_file_now();
-  return file_->close();
+  const int synced = sync_error_.load(std::memory_order_acquire) == 0 ? sync_file_now() : 0;
+  const int closed = file_->close();
+  return closed == 0 && synced == -EOPNOTSUPP ? synced : closed;
 }
 
 // Pen and sink. The sink takes over from the file.

@@ -390,9 +390,10 @@ BW_API int bw_lane(bw_t **out, bw_t *parent, const bw_options_t *options) BW_NOE
  * inside still works, until bw_free().
  *
  * @param bw  The writer.
- * @return 0; or a code, and the writer is still open unless the code is the sink's `close`'s or a failed sync's:
+ * @return 0; or a code, and the writer is still open unless the code is the sink's `close`'s or a sync's:
  *         -EBUSY   lanes of this writer are open, or (#BW_UNSHARED) a span is;
  *         -EAGAIN  an inline sink is not ready; or #BW_NONBLOCK, or inside a callback, and it would have to wait;
+ *         -EOPNOTSUPP  the file is written and closed, but cannot be synced; once;
  *         or the code of the failed write or flush, or the one that the writer holds (bw_error()).
  *
  * **Thread**: any; an unshared writer: its owner. Others may be in calls on the same writer: they end, or get
