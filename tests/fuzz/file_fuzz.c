@@ -48,6 +48,7 @@ struct run {
   fuzz_bytes base, fresh, pending, scratch;
   int64_t start, size_at_open, read_place;
   open_span spans[kSpansMax]; /* of a shared writer: bytes that are in `fresh`, and not accepted */
+  int64_t floor;              /* while some are open: accepted at least to here */
   bool has_seeked, was_cut;
   bool may_cancel; /* notes */
   uint64_t written;
@@ -300,6 +301,7 @@ static void do_shared_span(run *of, unsigned op) {
   FUZZ_SAME(bw_reserve(of->bw, length, &it->span), 0);
   FUZZ_SAME(it->span.position, end_of(of));
   FUZZ_SAME(it->span.length, length);
+  if (!has_spans(of)) of->floor = end_of(of);
   it->is_open = true;
   it->from = of->fresh.length;
   /* Its place; what is in it comes with the commit. */
@@ -392,7 +394,7 @@ static void do_intrude(run *of) {
 
 static void do_wait(run *of, unsigned op) {
   const int level = (int)(op / 64 % 3);
-  const int64_t position = accepted_end(of) - fuzz_byte(&of->ops);
+  const int64_t position = (has_spans(of) ? of->floor : end_of(of)) - fuzz_byte(&of->ops);
   FUZZ_SAME(bw_wait(of->bw, position, level, kLongUs), 0);
   FUZZ_CHECK(bw_position(of->bw, level) >= position);
 }
@@ -507,6 +509,7 @@ static void step(run *of, unsigned op) {
   FUZZ_CHECK(bw_position(of->bw, BW_DURABLE) <= bw_position(of->bw, BW_WRITTEN));
   FUZZ_CHECK(bw_position(of->bw, BW_WRITTEN) <= bw_position(of->bw, BW_ACCEPTED));
   FUZZ_CHECK(bw_position(of->bw, BW_ACCEPTED) <= accepted_end(of));
+  if (has_spans(of)) FUZZ_CHECK(bw_position(of->bw, BW_ACCEPTED) >= of->floor);
 }
 
 static void choose_path(run *of, bool on_disk) {

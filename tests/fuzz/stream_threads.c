@@ -493,7 +493,9 @@ static void do_wait(run *of) {
 static void do_notify(run *of) {
   note *it = &of->notes[of->note_count];
   if (of->note_count == kNotesMax) return;
-  *it = (note){of, choose_position(of), (int)fuzz_below(&of->ops, 3), 0};
+  *it = (note){.of = of};
+  it->position = choose_position(of);
+  it->level = (int)fuzz_below(&of->ops, 3);
   if (bw_notify(of->bw, it->position, it->level, on_done, it) == 0) ++of->note_count;
 }
 
