@@ -33,7 +33,8 @@ typedef struct fault_plan {
   int64_t at;         /* below 0: never */
   int answer;         /* -errno, FAULT_ZERO or FAULT_SHORT */
   bool for_ever;
-  bool begins_short;  /* number `at`, if it is a write, takes a part, and the next one fails */
+  int before; /* not 0: number `at` answers this, a code or (if it is a write) FAULT_SHORT, and the next one fails;
+                 after a code for ever is every second one, so that each is met, for it is tried again */
   bool is_submission; /* it hits FAULT_SUBMIT and nothing else; `at` counts those alone */
   bool is_file;       /* what is restarted: a file's -ECANCELED too */
   bool is_descriptor; /* -EAGAIN is an answer of writes alone: a descriptor is polled for nothing else */
@@ -50,8 +51,10 @@ int64_t fault_count(void);             /* operations so far, without submissions
 int64_t fault_submissions(void);
 int64_t fault_fired(void);             /* how many of them were failed */
 int64_t fault_fired_on(enum fault_kind kind);
+/* How many writes, flushes and syncs failed for good. */
+int64_t fault_failures(void);
 bool fault_is_lifted(void);
-/* 0, or the code of the first sync that failed for good. */
+/* 0, or the code of the first sync that failed for good: with -EOPNOTSUPP none does. */
 int fault_failed_sync(void);
 /* A code that is no failure of a write (or sync): it is tried again. */
 bool fault_is_restarted(int code, bool is_file);

@@ -3,6 +3,7 @@
 #endif
 #include "run.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -29,3 +30,4 @@ bool run_is_inline(void) { return !run.way->is_file && !(run.way->flags & BW_BAC
 bool run_is_shared(void) { return !(run.way->flags & BW_UNSHARED); }
 bool run_is_driven(void) { return run.way->flags & BW_CALLER_DRIVEN; }
 bool run_is_quiet(void) { return run_is_inline() && run.way->linger_us == 0; }
+bool run_is_unsynced(int code) { return run.way->is_file && !run.is_swapped && code == -EOPNOTSUPP; }

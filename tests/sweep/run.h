@@ -56,6 +56,7 @@ struct run {
   sink sinks[2];
   bool is_swapped, is_told; /* told: the code of a failed sync */
   bool is_told_by_close;
+  bool is_unsynced; /* the file was closed, and said that it cannot be synced */
   bool is_given_up; /* the recovery ends the workload, or a failed sync does */
   lane lanes[kLanes];
   test_waker waker;
@@ -88,5 +89,7 @@ bool run_is_shared(void);
 bool run_is_driven(void);
 /* Only our thread calls the library, so nothing changes between two calls. */
 bool run_is_quiet(void);
+/* A close that gave this code may have closed a file that cannot be synced. */
+bool run_is_unsynced(int code);
 
 #endif

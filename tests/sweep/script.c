@@ -226,8 +226,11 @@ enum outcome { DONE, AGAIN, LEFT };
 static bool is_closed_by(int code) {
   const bool is_sync = code == fault_failed_sync();
   run.is_told_by_close = run.is_told_by_close || is_sync;
-  const bool is_final = is_sync || fault_fired_on(FAULT_CLOSE) > 0;
-  return is_final && code != -EAGAIN && oracle_is_expected(code) && bw_close(run.bw) == 0;
+  const bool is_unsynced = run_is_unsynced(code);
+  const bool is_final = is_sync || is_unsynced || fault_fired_on(FAULT_CLOSE) > 0;
+  const bool is_closed = is_final && code != -EAGAIN && oracle_is_expected(code) && bw_close(run.bw) == 0;
+  run.is_unsynced = run.is_unsynced || (is_unsynced && is_closed);
+  return is_closed;
 }
 
 /* A try of the step gave `code`. */

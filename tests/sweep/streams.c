@@ -8,8 +8,8 @@
 enum { kExtra = 3 }; /* with threads of ours a run may have a few operations more than another */
 
 typedef struct fault_way {
-  int answer;
-  bool is_submission, begins_short;
+  int answer, before;
+  bool is_submission;
 } fault_way;
 
 /* ---- The axes ---------------------------------------------------------------------------------- */
@@ -17,24 +17,26 @@ typedef struct fault_way {
 enum { AT_WAY, AT_FAULT, AT_NUMBER, AT_SPAN, AT_RECOVERY, AT_COUNT };
 
 #define FAULTS(X)                                                                                                \
-  X("EIO", -EIO, false, false)                                                                                   \
-  X("ENOSPC", -ENOSPC, false, false)                                                                             \
-  X("EDQUOT", -EDQUOT, false, false)                                                                             \
-  X("EFBIG", -EFBIG, false, false)                                                                               \
-  X("EINTR", -EINTR, false, false)                                                                               \
-  X("EAGAIN", -EAGAIN, false, false)                                                                             \
-  X("ECANCELED", -ECANCELED, false, false)                                                                       \
-  X("0", FAULT_ZERO, false, false)                                                                               \
-  X("short", FAULT_SHORT, false, false)                                                                          \
-  X("short,EIO", -EIO, false, true)                                                                              \
-  X("short,EAGAIN", -EAGAIN, false, true)                                                                        \
-  X("submit:EAGAIN", -EAGAIN, true, false)                                                                       \
-  X("submit:EBUSY", -EBUSY, true, false)                                                                         \
-  X("submit:EINTR", -EINTR, true, false)                                                                         \
-  X("submit:ENOMEM", -ENOMEM, true, false)                                                                       \
-  X("submit:EBADF", -EBADF, true, false)
-#define NAME_OF(name, answer, is_submission, begins_short) name,
-#define FAULT_OF(name, answer, is_submission, begins_short) {(answer), (is_submission), (begins_short)},
+  X("EIO", -EIO, 0, false)                                                                                       \
+  X("ENOSPC", -ENOSPC, 0, false)                                                                                 \
+  X("EDQUOT", -EDQUOT, 0, false)                                                                                 \
+  X("EFBIG", -EFBIG, 0, false)                                                                                   \
+  X("EINTR", -EINTR, 0, false)                                                                                   \
+  X("EAGAIN", -EAGAIN, 0, false)                                                                                 \
+  X("ECANCELED", -ECANCELED, 0, false)                                                                           \
+  X("EOPNOTSUPP", -EOPNOTSUPP, 0, false)                                                                         \
+  X("0", FAULT_ZERO, 0, false)                                                                                   \
+  X("short", FAULT_SHORT, 0, false)                                                                              \
+  X("short,EIO", -EIO, FAULT_SHORT, false)                                                                       \
+  X("short,EAGAIN", -EAGAIN, FAULT_SHORT, false)                                                                 \
+  X("EIO,ECANCELED", -ECANCELED, -EIO, false)                                                                    \
+  X("submit:EAGAIN", -EAGAIN, 0, true)                                                                           \
+  X("submit:EBUSY", -EBUSY, 0, true)                                                                             \
+  X("submit:EINTR", -EINTR, 0, true)                                                                             \
+  X("submit:ENOMEM", -ENOMEM, 0, true)                                                                           \
+  X("submit:EBADF", -EBADF, 0, true)                                                                             
+#define NAME_OF(name, answer, before, is_submission) name,
+#define FAULT_OF(name, answer, before, is_submission) {(answer), (before), (is_submission)},
 static const char *const fault_names[] = {FAULTS(NAME_OF)};
 static const fault_way faults[] = {FAULTS(FAULT_OF)};
 static const char *const recoveries[WORKLOAD_RECOVERIES] = {"retry", "set_sink", "discard", "close", "free"};
@@ -48,7 +50,7 @@ static const workload_way *way_of(const int *point) { return &side->ways[point[A
 static fault_plan plan_of(const int *point) {
   const fault_way *fault = &faults[point[AT_FAULT]];
   return (fault_plan){.answer = fault->answer,
-                      .begins_short = fault->begins_short,
+                      .before = fault->before,
                       .is_submission = fault->is_submission,
                       .is_file = way_of(point)->is_file,
                       .is_descriptor = way_of(point)->is_descriptor};
@@ -57,9 +59,10 @@ static fault_plan plan_of(const int *point) {
 static enum sweep_answer exists(const int *point, int known) {
   const workload_way *way = way_of(point);
   if (known == AT_WAY + 1 && side->probe && side->probe(way) != 0) return SWEEP_CANNOT;
-  if (known != AT_FAULT + 1 || !side->can_fail) return SWEEP_YES;
+  if (known != AT_FAULT + 1) return SWEEP_YES;
   const fault_plan plan = plan_of(point);
-  return side->can_fail(way, &plan) ? SWEEP_YES : SWEEP_CANNOT;
+  if (plan.before < 0 && !way->is_file) return SWEEP_NO; /* two codes, of which a file tells one */
+  return !side->can_fail || side->can_fail(way, &plan) ? SWEEP_YES : SWEEP_CANNOT;
 }
 
 /* ---- Running ----------------------------------------------------------------------------------- */
@@ -70,6 +73,7 @@ static long runs, hits;
 static int code_of(const fault_plan *plan) {
   if (plan->is_submission || plan->answer == FAULT_SHORT) return 0;
   if (plan->answer == FAULT_ZERO) return BW_EWRITEZERO;
+  if (plan->before < 0) return plan->before;
   return plan->is_file && fault_is_restarted(plan->answer, true) ? 0 : plan->answer;
 }
 
