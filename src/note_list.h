@@ -43,6 +43,10 @@ class NoteList {
   bool next_due(Note &note) noexcept;
   // The smallest position waited for at a level; INT64_MAX: none.
   std::int64_t lowest(int level) const noexcept { return lowest_[level].load(std::memory_order_acquire); }
+  bool has_any_up_to(int level, std::int64_t position) const noexcept {
+    const std::int64_t first = lowest(level);
+    return first <= position && first != INT64_MAX; // which is "none", also for a stream that ends there
+  }
 
  private:
   void update_lowest(int level) noexcept;

@@ -497,7 +497,7 @@ int Writer::do_close(Op &op) noexcept {
   if (closed_.load(std::memory_order_acquire)) return 0;
   if (span_open_) return -EBUSY;
   if (lanes_open_.load(std::memory_order_acquire) > 0) return -EBUSY;
-  if (notes_.lowest(BW_DURABLE) <= tail() && can_sync()) {
+  if (notes_.has_any_up_to(BW_DURABLE, tail()) && can_sync()) {
     // Somebody was promised to hear when it is durable. A failure is told to him, and below.
     const int code = sync_until(op, tail(), 0);
     if (code == -EAGAIN) return code;

@@ -223,7 +223,7 @@ int Writer::notify(std::int64_t position, int level, void (*done)(void *, int), 
 // BW_UNSHARED: the owner's calls see to what was promised to be durable.
 void Writer::serve_own_notes(Op &op) noexcept {
   const std::int64_t written = written_.load(std::memory_order_relaxed);
-  if (!unshared_ || notes_.lowest(BW_DURABLE) > written) return;
+  if (!unshared_ || !notes_.has_any_up_to(BW_DURABLE, written)) return;
   if (sync_until(op, written, 0) == -EOPNOTSUPP) notes_.cancel(BW_DURABLE, INT64_MIN, -EOPNOTSUPP);
 }
 
