@@ -741,6 +741,11 @@ std::int64_t Writer::position(int level) noexcept {
     if (cuts_.load(std::memory_order_relaxed) == cuts && reached > accepted_.load(std::memory_order_relaxed))
       accepted_.store(reached, std::memory_order_release);
   }
+  return accepted_floor();
+}
+
+// What is known to be accepted without looking.
+std::int64_t Writer::accepted_floor() const noexcept {
   return std::max(accepted_.load(std::memory_order_acquire), written_.load(std::memory_order_acquire));
 }
 

@@ -224,6 +224,7 @@ class Writer {
   std::int64_t end() noexcept { return ring_.current_end(); }
   std::int64_t tail() noexcept;
   void cut(std::int64_t position, bool is_discard) noexcept;
+  std::int64_t accepted_floor() const noexcept;
   void raise_floor() noexcept;
 
   // writer_io.cc: the sink

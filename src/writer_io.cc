@@ -286,7 +286,7 @@ int Writer::flush_bytes(Op &op, std::int64_t target) noexcept {
   if (has_file()) return reach(op, BW_WRITTEN, target);
   if (!inline_) return flush_ring(op, target);
   if (const int code = take_both(op, false)) return code;
-  const std::int64_t accepted = position(BW_ACCEPTED);
+  const std::int64_t accepted = accepted_floor(); // with the pen in hand nobody knows more
   int code = -EAGAIN;
   if (!unshared_ && accepted >= target && is_pending(pending_copies(ring_.current(), ring_.fill()))) {
     // Rule 6: only for the writers of its range. Spans that are open behind it stay where they are.
