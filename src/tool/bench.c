@@ -141,17 +141,19 @@ static void run_producers(bench *self, producer *producers) {
   self->accept_seconds = output_seconds(&self->out);
 }
 
-/* All that the threads write, and what came of it in `self`. */
-static void write_records(bench *self) {
+/* NULL, or not all of them: self->code says why. */
+static producer *make_producers(bench *self) {
   const uint32_t count = self->args->threads;
   producer *producers = calloc(count, sizeof *producers);
   self->code = producers ? 0 : -ENOMEM;
   for (uint32_t thread = 0; thread < count && self->code == 0; ++thread) {
     self->code = make_producer(self, &producers[thread], thread);
   }
-  clock_gettime(CLOCK_MONOTONIC, &self->out.begin); /* nothing was written before */
-  if (self->code == 0) run_producers(self, producers);
-  for (uint32_t thread = 0; producers && thread < count; ++thread) {
+  return producers;
+}
+
+static void free_producers(const bench *self, producer *producers) {
+  for (uint32_t thread = 0; producers && thread < self->args->threads; ++thread) {
     if (self->args->uses_lanes) bw_free(producers[thread].bw);
     free(producers[thread].record);
   }
@@ -219,9 +221,13 @@ int run_bench(const arguments *args) {
   self.done = eventfd(0, EFD_CLOEXEC);
   atomic_store(&self.left, args->threads);
   if (!open_output(&self.out, args, 0)) return kExitFailed;
+  producer *producers = make_producers(&self);
+  clock_gettime(CLOCK_MONOTONIC, &self.out.begin); /* nothing was written before */
+  const bool is_watched = watcher_begin(&self.watcher, &self.out, !args->is_quiet && isatty(STDERR_FILENO));
+  if (is_watched && self.code == 0) run_producers(&self, producers);
+  free_producers(&self, producers);
   int status = kExitFailed;
-  if (watcher_begin(&self.watcher, &self.out, !args->is_quiet && isatty(STDERR_FILENO))) {
-    write_records(&self);
+  if (is_watched) {
     const int code = close_output(&self.out, args->syncs && self.code == 0);
     if (self.code == 0) self.code = code;
     const double seconds = output_seconds(&self.out);
