@@ -137,8 +137,10 @@ static void check_held(int code) {
           round ? "write" : "flush", answer);
   }
   for (int i = 0; i < run.note_count; ++i)
-    for (const int64_t begun_us = test_now_us(); atomic_load(&run.notes[i].calls) == 0 && !run.is_over;)
+    for (const int64_t begun_us = test_now_us(); atomic_load(&run.notes[i].calls) == 0 && !run.is_over;) {
+      if (run.way->flags & BW_UNSHARED) (void)bw_flush(run.bw); /* told in a call of the owner's that comes after it */
       recovery_let_others_work(begun_us); /* with the code that is held, if not with 0 */
+    }
 }
 
 /* A call gave `code`; it may be tried again if this is true. `self`: the lane that was called, or NULL. */

@@ -46,7 +46,9 @@ status=0
 cmp in out
 
 # Few descriptors: it works, or says in one line what it could not have.
+# Sanitizers want some of their own: to look at memory through a pipe, and what they cannot look at they take for wrong.
 command -v prlimit >/dev/null || exit 0
+! ldd "$bw" | grep -q 'lib[a-z]*san' || exit 0
 refused=0
 for most in 4 5 6 7 8 9 10 11 12 13 14 15 16; do
   status=0
