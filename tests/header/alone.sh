@@ -21,6 +21,8 @@ compile() { # COMPILER LANGUAGE STANDARD
         printf 'bw_batch_options_t options = BW_BATCH_OPTIONS_INIT;\n'
         printf 'bw_batch_sink_t sink = BW_BATCH_SINK_INIT;\n'
         printf 'bw_batch_stats_t stats = BW_BATCH_STATS_INIT;\n'
+      elif [ "$name" = bw/postgres.h ]; then
+        printf 'bw_postgres_options_t options = BW_POSTGRES_OPTIONS_INIT;\n'
       else
         printf 'extern int not_empty;\n'
       fi
