@@ -17,6 +17,7 @@ Without options: build in build/test, run every test once, those of the bindings
   --install    the programs built against an installed tree, and the ABI against its baseline (build/test)
   --bindings   Rust (1.85 or later) and Go (1.24 or later), against the library installed into build/bindings
   --faults     full and broken disks, kills, power cuts, with all the tools that this needs (build/test)
+  --drains     drains against real servers, which the tests start: PostgreSQL (build/test)
   --soak       everything at random for ten minutes, with memory and descriptors flat (build/test)
   --coverage   lines and branches of src/ that the tests run, faults too; fails below 95 % and 90 % (build/coverage)
   --fuzz       libFuzzer makes up inputs, 30 s for each target, or BW_FUZZ_SECONDS (build/fuzz)
@@ -31,10 +32,13 @@ stages=
 while [ $# -gt 0 ]; do
   case $1 in
     --sanitize) stages="$stages asan tsan" ;;
-    --valgrind | --clang | --model | --docs | --install | --faults | --soak | --coverage | --fuzz) stages="$stages ${1#--}" ;;
+    --valgrind | --clang | --model | --docs | --install | --faults | --drains | --soak | --coverage | --fuzz)
+      stages="$stages ${1#--}"
+      ;;
     --bindings) stages="$stages rust go" ;;
     --long)
-      stages="$stages test rust go stress soak faults_long sweep_long asan tsan model valgrind clang coverage fuzz_long docs"
+      stages="$stages test rust go stress soak faults_long drains_long sweep_long asan tsan model valgrind clang"
+      stages="$stages coverage fuzz_long docs"
       ;;
     --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
@@ -81,6 +85,7 @@ need_for() { # STAGE
     clang) need clang ;;
     coverage) need clang libclang-rt-14-dev llvm e2fsprogs fuse3 libnbd-bin nbdkit strace util-linux ;;
     docs) need doxygen ;;
+    drains*) need libpq-dev postgresql ;;
     fuzz*) need clang libclang-rt-14-dev ;;
     faults*) need e2fsprogs fuse3 libnbd-bin nbdkit strace util-linux ;;
     valgrind) need valgrind ;;
@@ -247,7 +252,7 @@ run_stage() { # STAGE
   case $1 in
     test)
       build build/test || { broken 'build/test'; return; }
-      check build/test -LE faults
+      check build/test -LE 'faults|drains'
       ;;
     stress)
       build build/test || { broken 'build/test'; return; }
@@ -267,6 +272,22 @@ run_stage() { # STAGE
       check build/test -L faults
       unset BW_LONG
       ;;
+    drains)
+      build build/test || { broken 'build/test'; return; }
+      check build/test -L drains
+      ;;
+    drains_long)
+      build build/test || { broken 'build/test'; return; }
+      export BW_LONG=1
+      check build/test -L drains
+      build build/asan -DBW_SANITIZE=address,undefined || { broken 'build/asan'; return; }
+      check build/asan -L drains
+      build build/tsan -DBW_SANITIZE=thread || { broken 'build/tsan'; return; }
+      fix_addresses
+      check build/tsan -L drains
+      personality=
+      unset BW_LONG
+      ;;
     sweep_long)
       build build/test || { broken 'build/test'; return; }
       export BW_LONG=1
@@ -283,12 +304,12 @@ run_stage() { # STAGE
       ;;
     asan)
       build build/asan -DBW_SANITIZE=address,undefined || { broken 'build/asan'; return; }
-      check build/asan -LE 'model|faults' -E api.file_host
+      check build/asan -LE 'model|faults|drains' -E api.file_host
       ;;
     tsan)
       build build/tsan -DBW_SANITIZE=thread || { broken 'build/tsan'; return; }
       fix_addresses
-      check build/tsan -LE 'model|faults' -E api.file_host
+      check build/tsan -LE 'model|faults|drains' -E api.file_host
       personality=
       ;;
     valgrind)
@@ -298,7 +319,7 @@ run_stage() { # STAGE
       ;;
     clang)
       build build/clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ || { broken 'build/clang'; return; }
-      check build/clang -LE faults
+      check build/clang -LE 'faults|drains'
       ;;
     coverage)
       build build/coverage -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DBW_COVERAGE=ON ||
