@@ -39,6 +39,21 @@ say 'pkg-config, shared'
 LD_LIBRARY_PATH=$libdir ldd "$work/shared" | grep -q "libbw.so.0 => $libdir"
 LD_LIBRARY_PATH=$libdir "$work/shared"
 
+# A drain is there if its client library was. Its program, without a server, says that it is skipped.
+run_drain() { # PROGRAM
+  status=0
+  LD_LIBRARY_PATH=$libdir env -u PGHOST "$1" >"$work/drain.out" || status=$?
+  [ "$status" -eq 77 ] || { cat "$work/drain.out"; exit 1; }
+}
+if [ -e "$libdir/libbw-postgres.so.0" ]; then
+  say 'pkg-config, the drain to PostgreSQL'
+  sh "$here/../abi/symbols.sh" "$libdir/libbw-postgres.so.0" "$here/../../src/drains/bw-postgres.map"
+  flags=$(PKG_CONFIG_PATH=$pcdir pkg-config --cflags --libs bw-postgres)
+  # shellcheck disable=SC2086
+  "$cc" $warnings "$here/../../docs/examples/drain_postgres.c" -o "$work/drain" $flags
+  run_drain "$work/drain"
+fi
+
 say 'pkg-config --static, against libbw.a'
 mkdir "$work/only-static"
 cp "$libdir/libbw.a" "$work/only-static"
@@ -59,6 +74,7 @@ say 'find_package(bw), shared and static'
 "$work/cmake/client_shared"
 "$work/cmake/client_static"
 if ldd "$work/cmake/client_static" | grep libbw; then exit 1; fi
+if [ -e "$libdir/libbw-postgres.so.0" ]; then run_drain "$work/cmake/client_postgres"; fi
 
 say 'find_package(bw) where only the static library is installed'
 find "$prefix" \( -name 'libbw.so*' -o -name 'bw-shared*.cmake' \) -exec mv {} "$work/only-static" \;
