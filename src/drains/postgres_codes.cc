@@ -29,6 +29,7 @@ constexpr Rule kRules[] = {
     {"23P01", final_with(-EEXIST)},    // exclusion violation
     {"23", final_with(-EINVAL)},       // other integrity constraints
     {"25006", lost_with(-EROFS)},      // read-only: a standby; another try may find the primary
+    {"25P03", lost_with(-ECONNRESET)}, // idle for too long in a transaction
     {"28", failed_with(-EACCES)},      // authorization, a wrong password
     {"3D000", failed_with(-ENOENT)},   // no such database
     {"3F000", failed_with(-ENOENT)},   // no such schema

@@ -178,14 +178,16 @@ bool PostgresDrain::copy(bw_batch_view_t *view, Clock::time_point deadline) {
   deadline_ = deadline;
   session_.forget_failure();
   if (!session_.begin(statements(view, deadline))) return false;
-  bool is_new = true, right = true, committed = false;
+  bool is_new = true, is_copying = false, right = true, committed = false;
   while (const Result result = session_.next()) {
     const ExecStatusType status = PQresultStatus(result.get());
     const char *const tag = PQcmdStatus(result.get());
     if (status == PGRES_COPY_IN) {
+      is_copying = true;
       if (is_new ? !feed(items, count) : !session_.end("bw: this part may be there already")) return false;
     } else if (status != PGRES_COMMAND_OK) {
       right = session_.fail(result.get());
+      if (!is_copying) session_.blame_server(); // no row has been sent yet
     } else if (std::strcmp(tag, "UPDATE 0") == 0) {
       is_new = false;
     } else if (std::strcmp(tag, "COMMIT") == 0) {
@@ -223,7 +225,7 @@ bool PostgresDrain::ask_what_is_there(bw_batch_view_t *view) {
   if (!session_.run("SELECT run,serial,first,count FROM " + progress_ +
                         " WHERE writer=" + session_.literal(settings_.writer),
                     found, 4)) {
-    return false;
+    return session_.blame_server();
   }
   if (found[0] == run_ && found[1] == number(part.serial) && found[2] == number(part.first) &&
       found[3] == number(part.count)) {
@@ -240,6 +242,10 @@ bool PostgresDrain::connect(Clock::time_point deadline) {
   deadline_ = deadline;
   if (session_.is_open() && ready_) return true;
   session_.forget_failure();
+  return prepare() || session_.blame_server();
+}
+
+bool PostgresDrain::prepare() {
   if (!session_.is_open() && !session_.connect(settings_.conninfo.c_str())) return false;
   const std::string schema = settings_.schema.empty() ? "" : session_.identifier(settings_.schema) + ".";
   table_ = schema + session_.identifier(settings_.table);

@@ -44,6 +44,7 @@ class PostgresDrain final : public Drain {
   std::string statements(bw_batch_view_t *view, Clock::time_point deadline);
 
   bool connect(Clock::time_point deadline);
+  bool prepare();
   bool find_progress_table();
   bool take_name();
 

@@ -60,6 +60,11 @@ bool PostgresSession::fail(const PGresult *result) {
   return false;
 }
 
+bool PostgresSession::blame_server() noexcept {
+  failure_.verdict.is_final = false;
+  return false;
+}
+
 bool PostgresSession::lose() {
   fail(kLost, "", trimmed(PQerrorMessage(connection_.get())));
   close();

@@ -53,6 +53,8 @@ class PostgresSession {
 
   bool fail(Verdict verdict, std::string sqlstate, std::string message);
   bool fail(const PGresult *result);
+  // What failed was not the caller's data, whatever the SQLSTATE says elsewhere.
+  bool blame_server() noexcept;
   const Failure &failure() const noexcept { return failure_; }
   void forget_failure() { failure_ = {}; }
 

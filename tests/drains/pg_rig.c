@@ -63,9 +63,16 @@ static void on_refused(void *arg, const struct iovec *items, size_t count, const
 static void on_failure(void *arg, const bw_postgres_error_t *error) {
   pg_rig *rig = arg;
   pthread_mutex_lock(&rig->mutex);
-  record(&rig->failure, error);
+  record(&rig->last_failure, error);
   pthread_mutex_unlock(&rig->mutex);
   atomic_fetch_add(&rig->failures, 1);
+}
+
+pg_refused pg_rig_failure(pg_rig *rig) {
+  pthread_mutex_lock(&rig->mutex);
+  const pg_refused last = rig->last_failure;
+  pthread_mutex_unlock(&rig->mutex);
+  return last;
 }
 
 /* ---- Making one ------------------------------------------------------------------------------ */

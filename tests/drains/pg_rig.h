@@ -48,7 +48,7 @@ typedef struct pg_rig {
   atomic_int settled_items, delivered_items;
   pg_refused refused[PG_MOST_REFUSED];
   atomic_int refusals, failures;
-  pg_refused failure; /* the last one */
+  pg_refused last_failure; /* see pg_rig_failure() */
   atomic_int ready; /* how often */
   uint64_t position;
 } pg_rig;
@@ -66,6 +66,9 @@ pg_rig *pg_rig_new(const bw_postgres_options_t *options, const bw_batch_options_
 int pg_rig_free(pg_rig *rig);
 /* Frees it without closing first. */
 void pg_rig_drop(pg_rig *rig);
+
+/* The last failure that was told of; the drain may tell of more at any time. */
+pg_refused pg_rig_failure(pg_rig *rig);
 
 /* Sends the rows {id, "row <id>"}; the first answer that is not 0, or 0. */
 int pg_rig_send(pg_rig *rig, int first, int last);

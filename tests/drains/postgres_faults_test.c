@@ -165,7 +165,7 @@ static void test_lost__a_row_of_progress_that_is_gone_is_told(void **state) {
   pg_do(&server, "DELETE FROM bw_progress WHERE writer = 'amnesia'");
   assert_int_equal(pg_rig_send(rig, 6, 9), 0);
   assert_int_equal(bw_batch_flush(rig->batch), -ESTALE);
-  assert_non_null(strstr(rig->failure.message, "gone"));
+  assert_non_null(strstr(pg_rig_failure(rig).message, "gone"));
   pg_rig_drop(rig);
   pg_assert_rows("amnesia", 1, 5);
 }

@@ -313,7 +313,7 @@ static void test_failed__a_missing_table_is_waited_for(void **state) {
   pg_rig *rig = PG_RIG(.table = "missing", TWO_COLUMNS);
   assert_int_equal(pg_rig_send(rig, 1, 50), 0);
   assert_int_equal(bw_batch_flush(rig->batch), -ENOENT);
-  assert_string_equal(rig->failure.sqlstate, "42P01");
+  assert_string_equal(pg_rig_failure(rig).sqlstate, "42P01");
   assert_int_equal(bw_batch_error(rig->batch), -ENOENT); /* held */
   pg_make_table("missing", "");
   assert_int_equal(bw_batch_flush(rig->batch), 0);
@@ -332,8 +332,8 @@ static void test_failed__a_wrong_password_is_told_and_can_be_put_right(void **st
   pg_rig *rig = PG_RIG(.conninfo = conninfo, .table = "vault", .progress = "vault_progress", TWO_COLUMNS);
   assert_int_equal(pg_rig_send(rig, 1, 5), 0);
   assert_int_equal(bw_batch_flush(rig->batch), -EACCES);
-  assert_string_equal(rig->failure.sqlstate, "28P01");
-  assert_non_null(strstr(rig->failure.message, "password authentication failed"));
+  assert_string_equal(pg_rig_failure(rig).sqlstate, "28P01");
+  assert_non_null(strstr(pg_rig_failure(rig).message, "password authentication failed"));
   assert_int_equal(atomic_load(&rig->ready), 0);
   pg_do(&server, "ALTER ROLE secret PASSWORD 'wrong'");
   assert_int_equal(bw_batch_flush(rig->batch), 0);
@@ -350,11 +350,28 @@ static void test_failed__a_progress_table_that_may_not_be_made(void **state) {
   pg_rig *rig = PG_RIG(.conninfo = conninfo, .table = "guarded", .progress = "guarded_progress", TWO_COLUMNS);
   assert_int_equal(pg_rig_send(rig, 1, 5), 0);
   assert_int_equal(bw_batch_flush(rig->batch), -EACCES);
-  assert_string_equal(rig->failure.sqlstate, "42501");
+  assert_string_equal(pg_rig_failure(rig).sqlstate, "42501");
   pg_do(&server, "GRANT CREATE ON SCHEMA public TO guest");
   assert_int_equal(bw_batch_flush(rig->batch), 0);
   assert_int_equal(pg_rig_free(rig), 0);
   pg_assert_rows("guarded", 1, 5);
+}
+
+/* The same SQLSTATE as that of a bad row, but of our own statements: no row is refused for it. */
+static void test_failed__a_progress_table_that_refuses(void **state) {
+  (void)state;
+  pg_make_table("spared", "");
+  pg_do(&server, "CREATE TABLE refusing (LIKE bw_progress INCLUDING ALL); ALTER TABLE refusing ADD CHECK (position < 5)");
+  pg_rig *rig = PG_RIG_BATCHED(BISECT, .table = "spared", .progress = "refusing", TWO_COLUMNS);
+  assert_int_equal(pg_rig_send(rig, 1, 10), 0);
+  assert_int_equal(bw_batch_flush(rig->batch), -EINVAL);
+  assert_string_equal(pg_rig_failure(rig).sqlstate, "23514");
+  assert_int_equal(bw_batch_error(rig->batch), -EINVAL); /* held, not given up */
+  pg_do(&server, "ALTER TABLE refusing DROP CONSTRAINT refusing_position_check");
+  assert_int_equal(bw_batch_flush(rig->batch), 0);
+  assert_int_equal(atomic_load(&rig->refusals), 0);
+  assert_int_equal(pg_rig_free(rig), 0);
+  pg_assert_rows("spared", 1, 10);
 }
 
 static void test_failed__a_locked_table_is_told_and_waited_for(void **state) {
@@ -365,7 +382,7 @@ static void test_failed__a_locked_table_is_told_and_waited_for(void **state) {
   pg_rig *rig = PG_RIG(.table = "locked", .timeout_us = 2000000, TWO_COLUMNS);
   assert_int_equal(pg_rig_send(rig, 1, 5), 0);
   assert_int_equal(bw_batch_flush(rig->batch), -EBUSY);
-  assert_string_equal(rig->failure.sqlstate, "55P03");
+  assert_string_equal(pg_rig_failure(rig).sqlstate, "55P03");
   PQclear(PQexec(holder, "ROLLBACK"));
   assert_int_equal(bw_batch_flush(rig->batch), 0);
   PQfinish(holder);
@@ -386,6 +403,20 @@ static void test_names__are_quoted(void **state) {
   assert_int_equal(pg_ask(&server, "SELECT \"I D\" FROM \"My \"\"Schema\".\"a.b;c\" WHERE \"x\"\"\" = 'text'"), 5);
   assert_int_equal(
       pg_ask(&server, "SELECT position FROM \"My \"\"Schema\".\"pro gress\" WHERE writer = 'o''clock\\'"), 1);
+}
+
+static void test_names__many_at_once_make_one_progress_table(void **state) {
+  (void)state;
+  enum { MANY = 12 };
+  pg_make_table("many", "");
+  pg_rig *rigs[MANY];
+  for (int i = 0; i < MANY; ++i) rigs[i] = PG_RIG(.table = "many", .progress = "many_progress", TWO_COLUMNS);
+  for (int i = 0; i < MANY; ++i) assert_int_equal(pg_rig_send(rigs[i], 1 + 10 * i, 10 + 10 * i), 0);
+  for (int i = 0; i < MANY; ++i) {
+    assert_int_equal(pg_rig_free(rigs[i]), 0);
+  }
+  assert_int_equal(pg_ask(&server, "SELECT count(DISTINCT id) FROM many"), 10 * MANY);
+  assert_int_equal(pg_ask(&server, "SELECT count(*) FROM many"), 10 * MANY);
 }
 
 static void test_names__one_that_was_made_leaves_no_row(void **state) {
@@ -528,8 +559,10 @@ int main(void) {
       cmocka_unit_test(test_failed__a_missing_table_is_waited_for),
       cmocka_unit_test(test_failed__a_wrong_password_is_told_and_can_be_put_right),
       cmocka_unit_test(test_failed__a_progress_table_that_may_not_be_made),
+      cmocka_unit_test(test_failed__a_progress_table_that_refuses),
       cmocka_unit_test(test_failed__a_locked_table_is_told_and_waited_for),
       cmocka_unit_test(test_names__are_quoted),
+      cmocka_unit_test(test_names__many_at_once_make_one_progress_table),
       cmocka_unit_test(test_names__one_that_was_made_leaves_no_row),
       cmocka_unit_test(test_names__a_later_batcher_goes_on_where_the_one_before_was),
       cmocka_unit_test(test_names__a_batcher_whose_name_was_taken_is_fenced),
