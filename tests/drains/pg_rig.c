@@ -102,6 +102,12 @@ void pg_rig_drop(pg_rig *rig) {
   free(rig);
 }
 
+uint64_t pg_rig_retries(pg_rig *rig) {
+  bw_batch_stats_t stats = BW_BATCH_STATS_INIT;
+  assert_int_equal(bw_batch_get_stats(rig->batch, &stats), 0);
+  return stats.retries;
+}
+
 int pg_rig_free(pg_rig *rig) {
   const int code = bw_batch_close(rig->batch);
   pg_rig_drop(rig);

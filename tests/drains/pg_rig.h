@@ -62,6 +62,8 @@ pg_rig *pg_rig_new(const bw_postgres_options_t *options, const bw_batch_options_
   pg_rig_new(&(const bw_postgres_options_t){.size = sizeof(bw_postgres_options_t), __VA_ARGS__}, \
              &(const bw_batch_options_t){.size = sizeof(bw_batch_options_t), PG_STRIP batching})
 #define PG_RIG(...) PG_RIG_BATCHED((.flags = BW_BACKGROUND), __VA_ARGS__)
+/* How often the batcher offered a batch again: 0 where the drain has got over it by itself. */
+uint64_t pg_rig_retries(pg_rig *rig);
 /* Frees all; what bw_batch_close() gave. */
 int pg_rig_free(pg_rig *rig);
 /* Frees it without closing first. */

@@ -50,6 +50,7 @@ static void load_finish(load *self, const char *table) {
     assert_int_equal(self->rig->settled[id], 1);
     assert_int_equal(self->rig->codes[id], 0);
   }
+  assert_int_equal(pg_rig_retries(self->rig), 0);
   assert_int_equal(pg_rig_free(self->rig), 0);
   pg_assert_rows(table, 1, self->last);
 }
@@ -101,6 +102,7 @@ static void test_lost__an_answer_to_commit_is_found_out(void **state) {
   assert_int_equal(atomic_load(&rig->delivered_items), 6000);
   assert_int_equal(pg_proxy_cuts(proxy), 30);
   assert_true(atomic_load(&rig->failures) >= 30);
+  assert_int_equal(pg_rig_retries(rig), 0);
   assert_int_equal(pg_rig_free(rig), 0);
   pg_proxy_free(proxy);
   pg_assert_rows("answers", 1, 6000);
@@ -119,6 +121,7 @@ static void test_lost__a_transaction_that_is_still_under_way_is_waited_for(void 
   assert_int_equal(pg_rig_send(rig, 1, 160), 0);
   assert_int_equal(bw_batch_flush(rig->batch), 0);
   assert_int_equal(pg_proxy_cuts(proxy), 3);
+  assert_int_equal(pg_rig_retries(rig), 0);
   assert_int_equal(pg_rig_free(rig), 0);
   pg_proxy_free(proxy);
   pg_assert_rows("slow", 1, 160);

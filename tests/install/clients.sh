@@ -48,6 +48,7 @@ run_drain() { # PROGRAM
 if [ -e "$libdir/libbw-postgres.so.0" ]; then
   say 'pkg-config, the drain to PostgreSQL'
   sh "$here/../abi/symbols.sh" "$libdir/libbw-postgres.so.0" "$here/../../src/drains/bw-postgres.map"
+  sh "$here/../abi/hardening.sh" "$libdir/libbw-postgres.so.0" "$built"
   flags=$(PKG_CONFIG_PATH=$pcdir pkg-config --cflags --libs bw-postgres)
   # shellcheck disable=SC2086
   "$cc" $warnings "$here/../../docs/examples/drain_postgres.c" -o "$work/drain" $flags
