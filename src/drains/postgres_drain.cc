@@ -21,7 +21,7 @@ constexpr std::size_t kBinaryHeadBytes = sizeof kBinaryHead;
 constexpr char kBinaryTail[] = {'\377', '\377'};
 static_assert(kBinaryHeadBytes == 19, "eleven bytes of signature, two words of zero");
 
-constexpr std::uint64_t kFarewellUs = 1000000;
+constexpr std::uint64_t kFarewellUs = 3000000;
 constexpr std::uint64_t kLongestKeepaliveS = 60;
 
 // For lock_timeout, in milliseconds: three quarters of what is left, so that the server's answer comes before the

@@ -22,7 +22,7 @@ using Result = std::unique_ptr<PGresult, ResultDeleter>;
 // Out of memory throws std::bad_alloc.
 class PostgresSession {
  public:
-  // Waits for the socket: 0, or -ETIMEDOUT or -ECANCELED (stopping).
+  // Waits for the socket: 0, or -ETIMEDOUT, or -ESHUTDOWN (stopping).
   using Wait = std::function<int(int fd, short events)>;
 
   explicit PostgresSession(Wait wait) : wait_(std::move(wait)) {}

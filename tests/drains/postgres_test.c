@@ -426,6 +426,10 @@ static void test_names__one_that_was_made_leaves_no_row(void **state) {
   assert_int_equal(pg_rig_send(rig, 1, 5), 0);
   assert_int_equal(bw_batch_flush(rig->batch), 0);
   assert_int_equal(pg_ask(&server, "SELECT count(*) FROM nameless_progress WHERE position = 5"), 1);
+  /* The close waits for the end of it. */
+  pg_do(&server, "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql "
+                 "AS 'BEGIN PERFORM pg_sleep(0.2); RETURN OLD; END'");
+  pg_do(&server, "CREATE TRIGGER linger BEFORE DELETE ON nameless_progress FOR EACH ROW EXECUTE FUNCTION linger()");
   assert_int_equal(pg_rig_free(rig), 0);
   assert_int_equal(pg_ask(&server, "SELECT count(*) FROM nameless_progress"), 0);
 }
