@@ -95,10 +95,10 @@ static int send_binary(bw_batch_t *batch, int id, const row *one) {
   return bw_postgres_send(batch, values, lengths, 3, BW_POSTGRES_BINARY);
 }
 
-static void check_cells(uint32_t format, uint32_t item_align, int (*send)(bw_batch_t *, int, const row *)) {
+static void check_cells(uint32_t format, uint32_t flags, uint32_t item_align, int (*send)(bw_batch_t *, int, const row *)) {
   pg_do(&server, "DROP TABLE IF EXISTS cells; CREATE TABLE cells (id bigint, t text, b bytea, seq bigserial)");
   row *rows = make_rows();
-  pg_rig *rig = PG_RIG_BATCHED((.flags = BW_BACKGROUND, .max_items = 300, .item_align = item_align), .table = "cells",
+  pg_rig *rig = PG_RIG_BATCHED((.flags = flags, .max_items = 300, .item_align = item_align), .table = "cells",
                                .columns = (const char *const[]){"id", "t", "b"}, .column_count = 3, .format = format);
   for (int i = 0; i < ROWS; ++i) assert_int_equal(send(rig->batch, i, &rows[i]), 0);
   assert_int_equal(bw_batch_flush(rig->batch), 0);
@@ -110,18 +110,25 @@ static void check_cells(uint32_t format, uint32_t item_align, int (*send)(bw_bat
 
 static void test_rows__text_arrives_equal_and_in_order(void **state) {
   (void)state;
-  check_cells(BW_POSTGRES_TEXT, 0, send_text);
+  check_cells(BW_POSTGRES_TEXT, BW_BACKGROUND, 0, send_text);
 }
 
 static void test_rows__binary_arrives_equal_and_in_order(void **state) {
   (void)state;
-  check_cells(BW_POSTGRES_BINARY, 0, send_binary);
+  check_cells(BW_POSTGRES_BINARY, BW_BACKGROUND, 0, send_binary);
 }
 
 static void test_rows__items_that_lie_apart_arrive_too(void **state) {
   (void)state;
-  check_cells(BW_POSTGRES_TEXT, 64, send_text);
-  check_cells(BW_POSTGRES_BINARY, 64, send_binary);
+  check_cells(BW_POSTGRES_TEXT, BW_BACKGROUND, 64, send_text);
+  check_cells(BW_POSTGRES_BINARY, BW_BACKGROUND, 64, send_binary);
+}
+
+static void test_rows__of_inline_and_unshared_batchers_arrive(void **state) {
+  (void)state;
+  check_cells(BW_POSTGRES_TEXT, 0, 0, send_text);
+  check_cells(BW_POSTGRES_BINARY, BW_UNSHARED, 0, send_binary);
+  check_cells(BW_POSTGRES_BINARY, BW_UNSHARED | BW_BACKGROUND, 0, send_binary);
 }
 
 static void test_rows__a_row_of_very_many_pieces_arrives(void **state) {
@@ -552,6 +559,7 @@ int main(void) {
       cmocka_unit_test(test_rows__text_arrives_equal_and_in_order),
       cmocka_unit_test(test_rows__binary_arrives_equal_and_in_order),
       cmocka_unit_test(test_rows__items_that_lie_apart_arrive_too),
+      cmocka_unit_test(test_rows__of_inline_and_unshared_batchers_arrive),
       cmocka_unit_test(test_rows__a_row_of_very_many_pieces_arrives),
       cmocka_unit_test(test_rows__ready_lines_arrive_with_and_without_newline),
       cmocka_unit_test(test_rows__of_many_threads_arrive_once),
