@@ -365,20 +365,63 @@ static void test_failed__a_progress_table_that_may_not_be_made(void **state) {
 }
 
 /* The same SQLSTATE as that of a bad row, but of our own statements: no row is refused for it. */
-static void test_failed__a_progress_table_that_refuses(void **state) {
-  (void)state;
-  pg_make_table("spared", "");
-  pg_do(&server, "CREATE TABLE refusing (LIKE bw_progress INCLUDING ALL); ALTER TABLE refusing ADD CHECK (position < 5)");
-  pg_rig *rig = PG_RIG_BATCHED(BISECT, .table = "spared", .progress = "refusing", TWO_COLUMNS);
+static void check_refusing(const char *table, const char *condition) {
+  pg_make_table(table, "");
+  pg_do(&server, "CREATE TABLE %s_progress (LIKE bw_progress INCLUDING ALL);"
+                 "ALTER TABLE %s_progress ADD CONSTRAINT no CHECK (%s)", table, table, condition);
+  char progress[64];
+  snprintf(progress, sizeof progress, "%s_progress", table);
+  pg_rig *rig = PG_RIG_BATCHED(BISECT, .table = table, .progress = progress, TWO_COLUMNS);
   assert_int_equal(pg_rig_send(rig, 1, 10), 0);
   assert_int_equal(bw_batch_flush(rig->batch), -EINVAL);
   assert_string_equal(pg_rig_failure(rig).sqlstate, "23514");
   assert_int_equal(bw_batch_error(rig->batch), -EINVAL); /* held, not given up */
-  pg_do(&server, "ALTER TABLE refusing DROP CONSTRAINT refusing_position_check");
+  pg_do(&server, "ALTER TABLE %s_progress DROP CONSTRAINT no", table);
   assert_int_equal(bw_batch_flush(rig->batch), 0);
   assert_int_equal(atomic_load(&rig->refusals), 0);
   assert_int_equal(pg_rig_free(rig), 0);
-  pg_assert_rows("spared", 1, 10);
+  pg_assert_rows(table, 1, 10);
+}
+
+static void test_failed__a_progress_table_that_refuses(void **state) {
+  (void)state;
+  check_refusing("part_refused", "position < 5");
+  check_refusing("name_refused", "run = ''");
+}
+
+static bool is_blocked(void *user) {
+  return pg_ask(&server, "SELECT count(*) FROM pg_stat_activity WHERE usename = '%s' AND wait_event_type = 'Lock'",
+                (const char *)user) > 0;
+}
+
+static bool has_error(void *batch) {
+  return bw_batch_error(batch) != 0;
+}
+
+/* Somebody else makes the progress table in the same moment. The long pause keeps the drain from its next try. */
+static void test_failed__a_progress_table_that_is_made_meanwhile(void **state) {
+  (void)state;
+  pg_make_table("twins", "");
+  pg_do(&server, "CREATE ROLE twin LOGIN; GRANT ALL ON twins, twins_seq_seq TO twin");
+  char conninfo[256];
+  snprintf(conninfo, sizeof conninfo, "host=%s user=twin dbname=postgres sslmode=disable", server.dir);
+  pg_rig *rig = PG_RIG_BATCHED((.flags = BW_BACKGROUND, .max_items = 5), .conninfo = conninfo, .table = "twins",
+                               .progress = "twins_progress", .backoff_us = 3600000000u,
+                               .longest_backoff_us = 3600000000u, TWO_COLUMNS);
+  assert_true(test_await_at_least(&rig->failures, 1)); /* it may not make the table */
+  PGconn *holder = pg_connect(&server);
+  PQclear(PQexec(holder, "BEGIN; CREATE TABLE twins_progress (LIKE bw_progress INCLUDING ALL);"
+                         "GRANT ALL ON twins_progress TO twin"));
+  pg_do(&server, "GRANT CREATE ON SCHEMA public TO twin");
+  assert_int_equal(pg_rig_send(rig, 1, 5), 0);
+  assert_true(test_await(is_blocked, "twin"));
+  PQclear(PQexec(holder, "COMMIT"));
+  assert_true(test_await(has_error, rig->batch));
+  assert_int_equal(bw_batch_error(rig->batch), -EBUSY); /* for another try: no code of a row */
+  assert_int_equal(bw_batch_flush(rig->batch), 0);
+  PQfinish(holder);
+  assert_int_equal(pg_rig_free(rig), 0);
+  pg_assert_rows("twins", 1, 5);
 }
 
 static void test_failed__a_locked_table_is_told_and_waited_for(void **state) {
@@ -572,6 +615,7 @@ int main(void) {
       cmocka_unit_test(test_failed__a_wrong_password_is_told_and_can_be_put_right),
       cmocka_unit_test(test_failed__a_progress_table_that_may_not_be_made),
       cmocka_unit_test(test_failed__a_progress_table_that_refuses),
+      cmocka_unit_test(test_failed__a_progress_table_that_is_made_meanwhile),
       cmocka_unit_test(test_failed__a_locked_table_is_told_and_waited_for),
       cmocka_unit_test(test_names__are_quoted),
       cmocka_unit_test(test_names__many_at_once_make_one_progress_table),
