@@ -31,6 +31,7 @@ typedef struct batch {
   int segment_count;
   int failures, round_failures;   /* of that part */
   bool is_split, is_in_flight, is_held, is_dead, is_over;
+  bool may_wait; /* held, unless a round has begun in which an older one came first */
   int held_code;
 } batch;
 
@@ -110,6 +111,7 @@ static void decide_part(run *of, batch *it, int fate) {
 
 static void hold(batch *it, int code) {
   it->is_held = true;
+  it->may_wait = false;
   it->held_code = code;
 }
 
@@ -281,7 +283,7 @@ static void check_offer(run *of, bw_batch_view_t *view) {
   }
   FUZZ_CHECK(!it->is_over && !it->is_in_flight && !it->is_dead);
   if (it->is_held) {
-    FUZZ_CHECK(of->may_begin_round || of->has_thread);
+    FUZZ_CHECK(of->may_begin_round || of->has_thread || it->may_wait);
     begin_round(of);
   }
   check_order(of, serial);
@@ -645,6 +647,8 @@ static void check(run *of) {
   FUZZ_SAME(stats.in_flight_items, in_flight);
   /* A round may have begun in which nothing could be offered yet. */
   if (code != held_code(of) && of->may_begin_round) begin_round(of);
+  for (size_t serial = 1; of->may_begin_round && serial <= of->serial_most; ++serial)
+    of->batches[serial].may_wait |= of->batches[serial].is_held;
   FUZZ_SAME(code, held_code(of));
   FUZZ_SAME(bw_batch_buffered(of->batch), of->accepted - of->told - in_flight);
   FUZZ_SAME(stats.buffered_items, of->accepted - of->told - in_flight);
