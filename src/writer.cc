@@ -164,6 +164,12 @@ int Writer::refusal(bool closing) noexcept {
   return 0;
 }
 
+// What a write gives that may not wait for the pen: while an error is held it is refused, whoever has the pen.
+int Writer::would_wait() noexcept {
+  const int held = held_.load(std::memory_order_acquire);
+  return held ? held : -EAGAIN;
+}
+
 void Writer::release_pen() noexcept {
   if (!ring_.has_current()) ring_.rotate(end());
   // A buffer whose end would pass the last position there is gives no room to the fast path, which does not look.
@@ -359,9 +365,9 @@ std::int64_t Writer::put(Op &op, const iovec *list, int count, Kind kind, bool v
       if (grant == Grant::kDone) return kind == Kind::kAppend ? placed.position : static_cast<std::int64_t>(total);
       if (grant == Grant::kPen) break;
       if (is_mine()) return -EDEADLK;
-      if (!await(op, {.mask = kForPen})) return -EAGAIN;
+      if (!await(op, {.mask = kForPen})) return would_wait();
     } else {
-      if (const int code = take_pen(op)) return code;
+      if (const int code = take_pen(op)) return code == -EAGAIN ? would_wait() : code;
       grant = Grant::kPen;
     }
   }

@@ -219,6 +219,7 @@ class Writer {
   void seal_current() noexcept;
   void hand_on() noexcept;
   int refusal(bool closing = false) noexcept;
+  int would_wait() noexcept;
   bool is_mine() const noexcept;
   bool is_in_sink() const noexcept;
   std::int64_t end() noexcept { return ring_.current_end(); }
