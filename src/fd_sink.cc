@@ -1,6 +1,5 @@
 #include "fd_sink.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -10,13 +9,12 @@
 #include <cerrno>
 #include <new>
 
+#include "owned_fd.h"
 #include "signal_shield.h"
 
 namespace bwlib {
 
 namespace {
-
-constexpr int kFirstDescriptor = 3; // never stand in for a closed stdin, stdout or stderr
 
 FdSink &sink_of(void *ctx) noexcept {
   return *static_cast<FdSink *>(ctx);
@@ -25,7 +23,7 @@ FdSink &sink_of(void *ctx) noexcept {
 } // namespace
 
 int FdSink::open(std::unique_ptr<FdSink> &out, int fd) noexcept {
-  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, kFirstDescriptor);
+  const int copy = duplicate(fd);
   if (copy < 0) return -errno;
   out.reset(new (std::nothrow) FdSink(copy));
   if (!out) {

@@ -14,6 +14,14 @@
 
 namespace bwlib {
 
+// A descriptor of ours never stands in for a closed stdin, stdout or stderr.
+constexpr int kFirstDescriptor = 3;
+
+// Close on exec. -1 and errno if there is none.
+inline int duplicate(int fd) noexcept {
+  return fcntl(fd, F_DUPFD_CLOEXEC, kFirstDescriptor);
+}
+
 class OwnedFd {
  public:
   OwnedFd() = default;
@@ -24,7 +32,7 @@ class OwnedFd {
   // Takes `fd` over; a negative one is none. 0 or -errno, and then it is closed. One that stands in for a closed stdin,
   // stdout or stderr gets another number.
   int adopt(int fd) noexcept {
-    if (fd >= 0 && fd < kFirst) fd = move_up(fd);
+    if (fd >= 0 && fd < kFirstDescriptor) fd = move_up(fd);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) != 0) {
       const int code = -errno;
@@ -60,10 +68,9 @@ class OwnedFd {
   void abandon() noexcept { fd_ = -1; }
 
  private:
-  static constexpr int kFirst = 3;
   // -1 and errno if there is no number left. Either way `fd` is closed.
   static int move_up(int fd) noexcept {
-    const int moved = fcntl(fd, F_DUPFD_CLOEXEC, kFirst);
+    const int moved = duplicate(fd);
     const int error = errno;
     ::close(fd);
     errno = error;
