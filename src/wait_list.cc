@@ -223,7 +223,7 @@ bool WaitList::take_waiting(const bw_waker_t &waker, bool &is_called) noexcept {
     }
   }
   if (found) settle_interest();
-  is_called = same(running_, waker) && running_thread_ != thread_identity();
+  is_called = runs_elsewhere(waker);
   return found;
 }
 
@@ -310,6 +310,10 @@ void WaitList::call_ended() noexcept {
 
 bool WaitList::is_called_elsewhere(const bw_waker_t &waker) noexcept {
   const std::lock_guard lock(mutex_);
+  return runs_elsewhere(waker);
+}
+
+bool WaitList::runs_elsewhere(const bw_waker_t &waker) const noexcept {
   return same(running_, waker) && running_thread_ != thread_identity();
 }
 

@@ -130,6 +130,7 @@ class WaitList {
   };
 
   bool take_waiting(const bw_waker_t &waker, bool &is_called) noexcept;
+  bool runs_elsewhere(const bw_waker_t &waker) const noexcept; // with the mutex
   void fire(std::uint32_t kinds) noexcept;
   std::uint32_t fire_one(Waiter &waiter) noexcept;
   void wake(std::unique_lock<std::mutex> lock, std::uint32_t bits) noexcept;

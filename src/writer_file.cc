@@ -28,6 +28,11 @@ void raise_to(std::atomic<Value> &level, Value value) noexcept {
   }
 }
 
+// No failure: the kernel was interrupted, put us off, or cancelled what a thread that is gone had asked for.
+bool starts_again(std::int64_t code) noexcept {
+  return code == -EINTR || code == -EAGAIN || code == -ECANCELED;
+}
+
 FileEngine::Block block_of(FlushBuffer<> &buffer) noexcept {
   return {buffer.data(), buffer.start(), buffer.length(), buffer.position()};
 }
@@ -188,7 +193,7 @@ bool Writer::write_spill(std::uint64_t oldest) noexcept {
     const std::int64_t answer = file_->write_now(block->data() + block->taken, block->length - block->taken,
                                                  written_.load(std::memory_order_relaxed));
     sink_writes_.fetch_add(1, std::memory_order_relaxed);
-    if (answer == -EINTR || answer == -EAGAIN || answer == -ECANCELED) continue;
+    if (starts_again(answer)) continue;
     moved = true;
     if (answer <= 0) {
       hold_file_error(answer == 0 ? static_cast<int>(BW_EWRITEZERO) : static_cast<int>(answer));
@@ -260,7 +265,7 @@ void Writer::end_write(const IoRequest &request) noexcept {
 void Writer::end_sync(const IoRequest &request) noexcept {
   sync_.record(now_ns() - request.begin_ns);
   const int code = file_->end_sync(request);
-  if (code == -EINTR || code == -EAGAIN || code == -ECANCELED) return; // it is still wanted
+  if (starts_again(code)) return; // it is still wanted
   if (code == -EOPNOTSUPP) {
     refuse_sync();
     return;

@@ -471,8 +471,7 @@ int Writer::hand_on_lingering(Op &op) noexcept {
 // Shared writers: syncs for who was promised to hear of it. Gives when to try again.
 std::uint64_t Writer::serve_notes(Op &op) noexcept {
   op.why = {};
-  const std::int64_t lowest = notes_.lowest(BW_DURABLE);
-  if (lowest == INT64_MAX || lowest > tail() || error() != 0) return kNoDeadline;
+  if (!notes_.has_any_up_to(BW_DURABLE, tail()) || error() != 0) return kNoDeadline;
   if ((notes_wait_.mask & kForReady) && is_pending(notes_wait_)) { // it is asked again after bw_wake()
     op.why = notes_wait_;
     return kNoDeadline;
